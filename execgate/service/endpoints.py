@@ -1,0 +1,114 @@
+"""Addresses: what may be bound or met, and by whom.
+
+Everything is on the loopback unless a flag says otherwise.
+"""
+
+import ipaddress
+import socket
+from dataclasses import dataclass
+
+from execgate.wire.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class TcpAddress:
+    """A host and a port; port 0 asks the system for a free one."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can reach it."""
+        return is_loopback_host(self.host)
+
+
+def parse_tcp_address(text: str) -> TcpAddress:
+    """Read `HOST:PORT`; an IPv6 host stands in brackets.
+
+    Raises:
+        ValueError: says what was expected.
+    """
+    host, colon, port_text = text.rpartition(":")
+    expected = "expected HOST:PORT such as 127.0.0.1:8124, with a port from 0 to 65535"
+    if not colon or not host or not port_text.isascii() or not port_text.isdigit():
+        raise ValueError(expected)
+    port = int(port_text)
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        raise ValueError("expected an IPv6 host in brackets, such as [::1]:8124")
+    if port > 65535:
+        raise ValueError(expected)
+    return TcpAddress(host, port)
+
+
+def is_loopback_host(host: str) -> bool:
+    """Whether `host` is `localhost` or an address of the loopback."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def parse_zmq_endpoint(text: str) -> str:
+    """Check a ZeroMQ endpoint, `tcp://HOST:PORT` or `ipc://PATH`, and return it.
+
+    Raises:
+        ValueError: says what was expected.
+    """
+    scheme, separator, rest = text.partition("://")
+    if separator and scheme == "ipc" and rest:
+        return text
+    if separator and scheme == "tcp":
+        if rest.startswith("*:"):  # ZeroMQ's own word for every address
+            parse_tcp_address("0.0.0.0" + rest[1:])
+        else:
+            parse_tcp_address(rest)
+        return text
+    raise ValueError("expected tcp://HOST:PORT or ipc://PATH")
+
+
+def require_loopback(flag: str, endpoint: str, insecure: bool) -> None:
+    """Refuse a ZeroMQ endpoint that others can reach: an open one is an unauthenticated denial of service.
+
+    Raises:
+        UsageError: names the flag, the endpoint, and what would allow it.
+    """
+    scheme, _, rest = endpoint.partition("://")
+    if insecure or scheme == "ipc" or is_loopback_host(rest.rpartition(":")[0].strip("[]")):
+        return
+    raise UsageError(
+        f"{flag} {endpoint}: not on the loopback, and a ZeroMQ port has no authentication yet; "
+        "use tcp://127.0.0.1:PORT or ipc://PATH, or say --insecure-feed on a network you trust"
+    )
+
+
+def bind_error(flag: str, address: object, error: OSError) -> UsageError:
+    """Return the one line for an address that can't be bound."""
+    import errno
+
+    if error.errno == errno.EADDRINUSE:
+        return UsageError(f"{flag} {address}: already in use; stop what listens there or choose another port")
+    if error.errno == errno.EACCES:
+        return UsageError(f"{flag} {address}: not permitted; ports below 1024 need CAP_NET_BIND_SERVICE")
+    return UsageError(f"{flag} {address}: {error.strerror or error}")
+
+
+def resolve(flag: str, address: TcpAddress) -> tuple[socket.AddressFamily, tuple[str, int]]:
+    """Return the family and the numeric socket address of `address`.
+
+    Raises:
+        UsageError: the host has no address.
+    """
+    try:
+        found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise UsageError(f"{flag} {address}: {error.strerror or error}") from None
+    family, _, _, _, sockaddr = found[0]
+    return family, (str(sockaddr[0]), int(sockaddr[1]))

@@ -1,0 +1,94 @@
+"""The life of a daemon: an event loop, a stop that signals ask for, a ready line, an end with its parent.
+
+`run` is the one entry: it turns SIGTERM and SIGINT into `Stop`, and a UsageError into one line and exit 2.
+"""
+
+import asyncio
+import ctypes
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+
+import uvloop
+
+from execgate.service import systemd
+from execgate.service.exits import EXIT_OK, EXIT_USAGE
+from execgate.wire.errors import UsageError
+
+PARENT_VARIABLE = "EXECGATE_PARENT"
+_PR_SET_PDEATHSIG = 1
+
+
+class Stop:
+    """A request to end, set by a signal or by the program itself; may be awaited or asked."""
+
+    def __init__(self) -> None:
+        self._event = asyncio.Event()
+
+    def request(self) -> None:
+        """Ask for the end; more than once is the same as once."""
+        self._event.set()
+
+    @property
+    def requested(self) -> bool:
+        """Whether the end was asked for."""
+        return self._event.is_set()
+
+    async def wait(self, timeout_s: float | None = None) -> bool:
+        """Wait for the request, for `timeout_s` at most; return whether it came."""
+        try:
+            await asyncio.wait_for(self._event.wait(), timeout_s)
+        except TimeoutError:
+            return False
+        return True
+
+
+def run(program: str, main: Callable[[Stop], Awaitable[int | None]]) -> int:
+    """Run `main` on uvloop until it returns; return the exit status.
+
+    Args:
+        program: begins the line that a UsageError becomes.
+        main: returns an exit status (None for 0), soon after its Stop was requested.
+    """
+    end_with_parent()
+
+    async def guarded() -> int:
+        stop = Stop()
+        loop = asyncio.get_running_loop()
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(signum, stop.request)
+        return await main(stop) or EXIT_OK
+
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(guarded())
+    except UsageError as error:
+        print(f"{program}: {error}", file=sys.stderr)
+        return EXIT_USAGE
+
+
+def tell_ready(program: str, **facts: object) -> None:
+    """Print the one line that says that `program` serves, with what it really bound, and tell systemd."""
+    words = " ".join(f"{name}={value}" for name, value in facts.items())
+    print(f"{program} ready pid={os.getpid()} {words}", flush=True)
+    systemd.notify("READY=1")
+
+
+def end_with_parent() -> None:
+    """Have the kernel send SIGTERM when the parent dies, if the parent asked for it.
+
+    A parent that starts children for itself alone (demo, supervisor) sets EXECGATE_PARENT to its pid, so that
+    nothing is left behind even when it is killed. Linux only: prctl(2), PR_SET_PDEATHSIG.
+    """
+    parent = os.environ.get(PARENT_VARIABLE)
+    if parent is None:
+        return
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if str(os.getppid()) != parent:  # it died before we asked
+        sys.exit(EXIT_OK)
+
+
+def child_environment() -> dict[str, str]:
+    """Return the environment for a child process that must not outlive this one."""
+    return {**os.environ, PARENT_VARIABLE: str(os.getpid())}

@@ -1,0 +1,75 @@
+"""Vitals of this process and machine, by psutil, and the lag of its event loop."""
+
+import asyncio
+import os
+
+import psutil
+
+from execgate.measure.classic import Hardware
+
+_MIB = 1024 * 1024
+
+
+class ProcessVitals:
+    """CPU and memory of one process; `interval` gives the 2012 figures since it was last called."""
+
+    def __init__(self) -> None:
+        self._process = psutil.Process()
+        self._cpu_s = self.cpu_s()
+        self._total_mib = psutil.virtual_memory().total / _MIB
+
+    def cpu_s(self) -> float:
+        """User and system CPU seconds of this process since its start."""
+        times = self._process.cpu_times()
+        return float(times.user + times.system)
+
+    def rss_bytes(self) -> int:
+        """Resident memory of this process."""
+        return int(self._process.memory_info().rss)
+
+    def interval(self) -> Hardware:
+        """CPU time since the last call, load average, memory at its start and memory in use now."""
+        cpu_s = self.cpu_s()
+        memory = psutil.virtual_memory()
+        hardware = Hardware(
+            cpu_s=cpu_s - self._cpu_s,
+            load_average=os.getloadavg()[0],
+            total_mib=self._total_mib,
+            used_mib=memory.used / _MIB,
+        )
+        self._cpu_s = cpu_s
+        self._total_mib = memory.total / _MIB
+        return hardware
+
+
+class LoopLag:
+    """How late the event loop runs what is due: one timer, its greatest lateness since it was last asked."""
+
+    def __init__(self, interval_s: float = 0.1) -> None:
+        self._interval_s = interval_s
+        self._worst_s = 0.0
+        self._handle: asyncio.TimerHandle | None = None
+
+    def start(self) -> None:
+        """Begin to watch the running loop."""
+        loop = asyncio.get_running_loop()
+        due = loop.time() + self._interval_s
+
+        def tick() -> None:
+            nonlocal due
+            now = loop.time()
+            self._worst_s = max(self._worst_s, now - due)
+            due = now + self._interval_s
+            self._handle = loop.call_at(due, tick)
+
+        self._handle = loop.call_at(due, tick)
+
+    def stop(self) -> None:
+        """Stop watching."""
+        if self._handle is not None:
+            self._handle.cancel()
+
+    def take_worst_s(self) -> float:
+        """Return the greatest lateness since the last call, in seconds."""
+        worst, self._worst_s = self._worst_s, 0.0
+        return worst

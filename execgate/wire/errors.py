@@ -1,0 +1,38 @@
+"""The one error tree.
+
+Two branches that are never mixed: `PeerError` says that bytes or words from outside are wrong (refuse the
+item, or close with a code), `UsageError` says that an operator asked for something that can't be had (print
+one line, exit 2). Anything else that is raised is our own bug and is left to surface.
+"""
+
+
+class ExecgateError(Exception):
+    """Root of every error raised on purpose."""
+
+
+class PeerError(ExecgateError):
+    """What a peer sent is wrong; the message says what, and what was expected."""
+
+
+class UpdateError(PeerError):
+    """A ZeroMQ message is not an update of protocol version 1."""
+
+
+class RowError(PeerError):
+    """An exec, or a list of them, is refused; nothing of that message was taken."""
+
+
+class RequestError(PeerError):
+    """A client's event is refused; the connection lives.
+
+    Attributes:
+        code: one of `execgate.wire.events.ERROR_CODES`, sent to the client next to the message.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class UsageError(ExecgateError):
+    """A flag, an environment variable, a file or an address can't be used; shown as one line."""

@@ -1,0 +1,1 @@
+"""Tests: `unit` mirrors the packages, `integration` starts real processes; both run on every Python."""

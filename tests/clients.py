@@ -1,4 +1,4 @@
-"""An independent WebSocket client (the `websockets` library) that speaks our events, for integration tests."""
+"""An independent WebSocket client (the `websockets` library) that speaks our events."""
 
 import json
 from types import TracebackType
@@ -14,7 +14,7 @@ TIMEOUT_S = 10.0
 
 
 class Client:
-    """One connection; `subscribe_at_connect=False` offers the subprotocol and so gets nothing until it asks."""
+    """One connection; without `subscribe_at_connect` it offers the subprotocol, and gets nothing until it asks."""
 
     def __init__(self, address: str, *, subscribe_at_connect: bool = True, **options: Any) -> None:
         subprotocols = None if subscribe_at_connect else [Subprotocol(SUBPROTOCOL)]

@@ -52,8 +52,7 @@ class Process:
 
     @staticmethod
     def _read(stream: Iterator[str], lines: list[str]) -> None:
-        for line in stream:
-            lines.append(line.rstrip("\n"))
+        lines.extend(line.rstrip("\n") for line in stream)
 
     @property
     def pid(self) -> int:
@@ -76,9 +75,7 @@ class Process:
                 if found:
                     return found
             if ended or time.monotonic() > deadline:
-                raise AssertionError(
-                    f"{'ended' if ended else 'timed out'} without {pattern!r}: {self.words()}"
-                )
+                raise AssertionError(f"{'ended' if ended else 'waited'} without {pattern!r}: {self.words()}")
             time.sleep(0.01)
 
     def ready(self, timeout_s: float = READY_TIMEOUT_S) -> dict[str, str]:
@@ -86,7 +83,7 @@ class Process:
         line = self.wait_for(r".* ready pid=.*", timeout_s).group(0)
         return dict(_FACT.findall(line))
 
-    def signal(self, signum: int) -> None:
+    def send_signal(self, signum: int) -> None:
         os.kill(self.pid, signum)
 
     def wait(self, timeout_s: float = 20.0) -> int:
@@ -101,7 +98,7 @@ class Process:
     def stop(self, signum: int = signal.SIGTERM, timeout_s: float = 20.0) -> int:
         """Send `signum` and wait for the end."""
         if self.popen.poll() is None:
-            self.signal(signum)
+            self.send_signal(signum)
         return self.wait(timeout_s)
 
     def close(self) -> None:

@@ -3,6 +3,7 @@
 Everything is on the loopback unless a flag says otherwise.
 """
 
+import errno
 import ipaddress
 import socket
 from dataclasses import dataclass
@@ -91,8 +92,6 @@ def require_loopback(flag: str, endpoint: str, insecure: bool) -> None:
 
 def bind_error(flag: str, address: object, error: OSError) -> UsageError:
     """Return the one line for an address that can't be bound."""
-    import errno
-
     if error.errno == errno.EADDRINUSE:
         return UsageError(f"{flag} {address}: already in use; stop what listens there or choose another port")
     if error.errno == errno.EACCES:

@@ -125,7 +125,8 @@ def _add_flag(parser: argparse.ArgumentParser, field: "dataclasses.Field[Any]") 
         parser.add_argument(flag_of(field), action="store_const", const="true", help=sentence)
         return
     if field.default not in (None, "", ()):
-        shown = " ".join(map(str, field.default)) if field.metadata["repeatable"] else field.default
+        default: Any = field.default
+        shown = " ".join(map(str, default)) if field.metadata["repeatable"] else default
         sentence = f"{sentence} (default {shown})"
     parser.add_argument(
         flag_of(field),

@@ -1,0 +1,1 @@
+"""PURE: decisions of a gateway without I/O or clock: sessions, topics, orders, limits."""

@@ -1,0 +1,1 @@
+"""PURE: decisions of the publisher without I/O or clock: rows, lines, stamping."""

@@ -7,6 +7,7 @@ more than 0.1 % off. Recording costs about 0.2 us where hdrhistogram's Python pa
 from array import array
 from collections.abc import Iterable, Mapping
 from itertools import accumulate
+from math import ceil
 
 _LINEAR = 2048  # values below it have a bucket each
 _HALF = _LINEAR // 2
@@ -55,10 +56,13 @@ class Histogram:
         self.count += 1
 
     def percentile(self, percent: float) -> int | None:
-        """Return the value that `percent` % of all values do not exceed; None when nothing was recorded."""
+        """Return the value that `percent` (0 to 100) % of all values do not exceed; None without values."""
+        if not 0 <= percent <= 100:
+            raise ValueError(f"percentile {percent}: expected 0 to 100")
         if not self.count:
             return None
-        wanted = max(1, -(-self.count * percent // 100))
+        # Rounded first: 99.7 * 1000 is a little over 99700 in floating point, and is not the 998th value.
+        wanted = max(1, ceil(round(self.count * percent / 100, 6)))
         for bucket, reached in enumerate(accumulate(self._counts)):
             if reached >= wanted:
                 return _highest_value_in(bucket)
@@ -69,8 +73,14 @@ class Histogram:
         self.add(other.sparse().items())
 
     def add(self, buckets: Iterable[tuple[int, int]]) -> None:
-        """Add (bucket, count) pairs, as `sparse` gives them."""
+        """Add (bucket, count) pairs, as `sparse` gives them.
+
+        Raises:
+            ValueError: no such bucket, or a count below 0; the pairs before it were added.
+        """
         for bucket, count in buckets:
+            if not 0 <= bucket < _BUCKETS or count < 0:
+                raise ValueError(f"bucket {bucket}, count {count}: expected a bucket below {_BUCKETS}")
             self._counts[bucket] += count
             self.count += count
 

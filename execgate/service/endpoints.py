@@ -5,10 +5,13 @@ Everything is on the loopback unless a flag says otherwise.
 
 import errno
 import ipaddress
+import re
 import socket
 from dataclasses import dataclass
 
 from execgate.wire.errors import UsageError
+
+_PORT = re.compile(r"[0-9]{1,5}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,16 +38,14 @@ def parse_tcp_address(text: str) -> TcpAddress:
     """
     host, colon, port_text = text.rpartition(":")
     expected = "expected HOST:PORT such as 127.0.0.1:8124, with a port from 0 to 65535"
-    if not colon or not host or not port_text.isascii() or not port_text.isdigit():
+    if not colon or not host or not _PORT.fullmatch(port_text) or int(port_text) > 65535:
         raise ValueError(expected)
-    port = int(port_text)
-    if host.startswith("[") and host.endswith("]"):
-        host = host[1:-1]
-    elif ":" in host:
-        raise ValueError("expected an IPv6 host in brackets, such as [::1]:8124")
-    if port > 65535:
-        raise ValueError(expected)
-    return TcpAddress(host, port)
+    if any(c in host for c in "[]:"):
+        try:
+            host = str(ipaddress.IPv6Address(host[1:-1] if host[0] == "[" and host[-1] == "]" else ""))
+        except ValueError:
+            raise ValueError("expected an IPv6 host in brackets, such as [::1]:8124") from None
+    return TcpAddress(host, int(port_text))
 
 
 def is_loopback_host(host: str) -> bool:
@@ -109,5 +110,7 @@ def resolve(flag: str, address: TcpAddress) -> tuple[socket.AddressFamily, tuple
         found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
     except OSError as error:
         raise UsageError(f"{flag} {address}: {error.strerror or error}") from None
+    except ValueError:  # a name that can't be written in IDNA, such as `a..b`
+        raise UsageError(f"{flag} {address}: expected the name or the address of a host") from None
     family, _, _, _, sockaddr = found[0]
     return family, (str(sockaddr[0]), int(sockaddr[1]))

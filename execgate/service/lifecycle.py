@@ -39,9 +39,9 @@ class Stop:
         """Wait for the request, for `timeout_s` at most; return whether it came."""
         try:
             await asyncio.wait_for(self._event.wait(), timeout_s)
-        except TimeoutError:
-            return False
-        return True
+        except TimeoutError:  # also at a timeout of 0, whether or not the request came (Python 3.11)
+            pass
+        return self.requested
 
 
 def run(program: str, main: Callable[[Stop], Awaitable[int | None]]) -> int:
@@ -68,10 +68,13 @@ def run(program: str, main: Callable[[Stop], Awaitable[int | None]]) -> int:
         return EXIT_USAGE
 
 
-def tell_ready(program: str, **facts: object) -> None:
-    """Print the one line that says that `program` serves, with what it really bound, and tell systemd."""
+def tell_ready(program: str, *, to_stderr: bool = False, **facts: object) -> None:
+    """Print the one line that says that `program` serves, with what it really bound, and tell systemd.
+
+    It goes to standard output; to standard error where standard output carries results.
+    """
     words = " ".join(f"{name}={value}" for name, value in facts.items())
-    print(f"{program} ready pid={os.getpid()} {words}", flush=True)
+    print(f"{program} ready pid={os.getpid()} {words}", file=sys.stderr if to_stderr else sys.stdout, flush=True)
     systemd.notify("READY=1")
 
 
@@ -79,9 +82,11 @@ def end_with_parent() -> None:
     """Have the kernel send SIGTERM when the parent dies, if the parent asked for it.
 
     A parent that starts children for itself alone (demo, supervisor) sets EXECGATE_PARENT to its pid, so that
-    nothing is left behind even when it is killed. Linux only: prctl(2), PR_SET_PDEATHSIG.
+    nothing is left behind even when it is killed. Linux only: prctl(2), PR_SET_PDEATHSIG, which acts at the
+    end of the parent's *thread* that started us: start children from the main thread.
     """
-    parent = os.environ.get(PARENT_VARIABLE)
+    # Taken out, so that our own children do not mistake our parent for theirs and end at once.
+    parent = os.environ.pop(PARENT_VARIABLE, None)
     if parent is None:
         return
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

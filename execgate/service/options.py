@@ -62,13 +62,13 @@ def parse_switch(text: str) -> bool:
 
 
 def flag_of(field: "dataclasses.Field[Any]") -> str:
-    """The flag of a config field: `--send-buffer-kib` for `send_buffer_kib`."""
-    return "--" + field.name.replace("_", "-")
+    """The flag of a config field: `--send-buffer-kib` for `send_buffer_kib`, `--for` for `for_`."""
+    return "--" + field.name.rstrip("_").replace("_", "-")
 
 
 def environment_names(field: "dataclasses.Field[Any]") -> tuple[str, ...]:
     """The environment names of a config field, the one that wins first."""
-    return (ENVIRONMENT_PREFIX + field.name.upper(), *field.metadata["aliases"])
+    return (ENVIRONMENT_PREFIX + field.name.rstrip("_").upper(), *field.metadata["aliases"])
 
 
 class _Parser(argparse.ArgumentParser):
@@ -120,19 +120,20 @@ def load(
 
 
 def _add_flag(parser: argparse.ArgumentParser, field: "dataclasses.Field[Any]") -> None:
-    sentence = field.metadata["sentence"]
+    sentence = field.metadata["sentence"].replace("%", "%%")  # argparse formats it
     if field.default is False:
-        parser.add_argument(flag_of(field), action="store_const", const="true", help=sentence)
+        parser.add_argument(flag_of(field), dest=field.name, action="store_const", const="true", help=sentence)
         return
     if field.default not in (None, "", ()):
         default: Any = field.default
         shown = " ".join(map(str, default)) if field.metadata["repeatable"] else default
-        sentence = f"{sentence} (default {shown})"
+        sentence += f" (default {shown})".replace("%", "%%")
     parser.add_argument(
         flag_of(field),
+        dest=field.name,
         action="append" if field.metadata["repeatable"] else "store",
-        metavar=field.metadata["metavar"] or field.name.upper(),
-        help=sentence.replace("%", "%%"),
+        metavar=field.metadata["metavar"] or field.name.rstrip("_").upper(),
+        help=sentence,
     )
 
 
@@ -141,9 +142,7 @@ def _parse(field: "dataclasses.Field[Any]", name: str, raw: str | list[str]) -> 
         return tuple(_parse(field, name, item) for item in raw)
     try:
         return field.metadata["parse"](raw)
-    except UsageError as error:
-        raise UsageError(f"{name} {raw!r}: {error}") from None
-    except ValueError as error:
+    except (UsageError, ValueError) as error:
         raise UsageError(f"{name} {raw!r}: {error}") from None
 
 

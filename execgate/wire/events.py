@@ -5,6 +5,7 @@ per envelope, whoever receives it. `PLAIN` is the protocol of `docs/protocol.md`
 """
 
 from collections.abc import Mapping
+from math import isfinite
 from typing import Any
 
 import ujson
@@ -59,9 +60,38 @@ class Envelope:
 PLAIN = Envelope(b'{"event":"receive-execs","data":', b"}")
 
 
+def may_come_back(value: Any) -> bool:
+    """Whether a client's value can be sent back as it came: text or a finite number.
+
+    ujson reads `NaN`, `Infinity` and `1e999`, which are not JSON and which no answer may repeat.
+    """
+    return type(value) in (str, int) or (type(value) is float and isfinite(value))
+
+
 def encode_event(event: str, data: Mapping[str, Any], message_id: Any = None) -> bytes:
-    """Return an event as UTF-8 JSON; `message_id` is the client's `id`, which comes back on an answer."""
+    """Return an event as JSON in ASCII (lone surrogates are escaped, so any text is safe).
+
+    Args:
+        event: one of the names above.
+        data: what the caller has checked; whatever came from a client passes `may_come_back` first.
+        message_id: the client's `id`, which comes back on an answer; left out unless it `may_come_back`.
+
+    Raises:
+        OverflowError: a non-finite number in `data`: a bug of the caller.
+    """
     message: dict[str, Any] = {"event": event, "data": data}
-    if message_id is not None:
+    if message_id is not None and may_come_back(message_id):
         message["id"] = message_id
-    return ujson.dumps(message, escape_forward_slashes=False).encode()
+    return ujson.dumps(message, escape_forward_slashes=False, allow_nan=False).encode()
+
+
+def gap(first: int, last: int, count: int | None, *, why: str) -> dict[str, Any]:
+    """Return the data of a `gap` event that concerns all topics of its session.
+
+    Args:
+        first: of the range of seqs, inclusive, like `last`.
+        last: see `first`.
+        count: how many of them the session would have been sent; None where nobody knows.
+        why: `upstream` (the gateway never got them) or `slow` (the session could not take them).
+    """
+    return {"topic": None, "from": first, "to": last, "count": count, "why": why, "then": "lost"}

@@ -46,7 +46,7 @@ def build_masked(opcode: int, payload: bytes, mask: bytes, *, fin: bool = True) 
 
 def close_payload(code: int, reason: str = "") -> bytes:
     """Return the payload of a close frame, its reason cut at a character to fit a control frame."""
-    text = reason.encode()[: MAX_CONTROL_PAYLOAD - 2].decode(errors="ignore").encode()
+    text = reason.encode(errors="replace")[: MAX_CONTROL_PAYLOAD - 2].decode(errors="ignore").encode()
     return struct.pack("!H", code) + text
 
 

@@ -3,7 +3,7 @@
 Rules, which the property tests hold against a naive model:
 
 - any split of the input gives the same events (byte by byte, or a thousand frames in one read);
-- parsing never recurses, and a payload is copied once at most;
+- parsing never recurses, and its cost grows with the bytes fed, however they are split;
 - the first violation is the last event: a `Failure` with the close code that the peer is owed;
 - text is checked as it arrives, so a bad byte fails before its message is whole;
 - after a `Closing` or a `Failure` whatever follows is ignored.
@@ -145,7 +145,9 @@ class FrameParser:
 
     @property
     def is_mid_message(self) -> bool:
-        """Whether a frame or a message has begun and is not whole."""
+        """Whether a frame or a message has begun and is not whole; never after a `Closing` or a `Failure`."""
+        if self._ended:
+            return False
         return bool(self._rest) or self._opcode is not None or self._message_opcode is not None
 
     def feed(self, data: bytes) -> list[Event]:
@@ -221,7 +223,9 @@ class FrameParser:
                 return _INCOMPLETE
             length = int.from_bytes(data[position : position + size])
             position += size
-            if length < (126 if size == 2 else 1 << 16) or length >> 63:
+            if length >> 63:
+                raise _ViolationError(CloseCode.PROTOCOL_ERROR, "a length whose first bit is set")
+            if length < (126 if size == 2 else 1 << 16):
                 raise _ViolationError(CloseCode.PROTOCOL_ERROR, "a length that is not in its shortest form")
         if opcode < _FIRST_CONTROL:
             held = len(self._message) if self._message is not None else 0

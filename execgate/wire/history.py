@@ -40,9 +40,7 @@ class MemoryLog:
         self.ceiling = update.seq
         self._updates.append(update)
         self._bytes += len(update.payload)
-        while len(self._updates) > 1 and (
-            len(self._updates) > self._max_updates or self._bytes > self._max_bytes
-        ):
+        while len(self._updates) > 1 and (len(self._updates) > self._max_updates or self._bytes > self._max_bytes):
             self._bytes -= len(self._updates.popleft().payload)
 
     def read(self, first: int, last: int) -> list[Update]:

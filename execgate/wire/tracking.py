@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 
 class Verdict(Enum):
-    """What a message means for the stream; for all but DUPLICATE the position has moved."""
+    """What a message means for the stream. DUPLICATE leaves the position, and so does a heartbeat's NEXT."""
 
     JOINED = "joined"
     NEXT = "next"
@@ -36,7 +36,9 @@ class Observation(NamedTuple):
     gap: Gap | None = None
 
 
-_NEXT = Observation(Verdict.NEXT)
+NEXT = Observation(Verdict.NEXT)
+"""The usual observation, one object, so that the hot road may ask `is NEXT`."""
+
 _JOINED = Observation(Verdict.JOINED)
 _DUPLICATE = Observation(Verdict.DUPLICATE)
 
@@ -61,7 +63,7 @@ class SequenceTracker:
             expected = self.seq + 1
             if seq == expected:
                 self.seq = seq
-                return _NEXT
+                return NEXT
             if seq < expected:
                 return _DUPLICATE
             self.seq = seq
@@ -72,7 +74,7 @@ class SequenceTracker:
         """Judge a heartbeat that says that `seq` was the last update published so far."""
         if epoch == self.epoch:
             if seq <= self.seq:
-                return _NEXT
+                return NEXT
             lost = Gap(self.seq + 1, seq)
             self.seq = seq
             return Observation(Verdict.GAP, lost)
@@ -84,4 +86,4 @@ class SequenceTracker:
         self.seq = seq
         if joined:
             return _JOINED
-        return Observation(Verdict.NEW_EPOCH, Gap(1, missed_until) if missed_until else None)
+        return Observation(Verdict.NEW_EPOCH, Gap(1, missed_until) if missed_until > 0 else None)

@@ -76,7 +76,8 @@ def decode(frames: Sequence[bytes]) -> Update:
     """Read the frames of one ZeroMQ message.
 
     Raises:
-        UpdateError: not four frames, or a header of another magic, version, length or type.
+        UpdateError: not four frames, or a header of another magic, version, length or type, or a seq out of
+            bounds.
     """
     if len(frames) != FRAME_COUNT:
         raise UpdateError(f"{len(frames)} frames, expected {FRAME_COUNT}")
@@ -92,6 +93,8 @@ def decode(frames: Sequence[bytes]) -> Update:
         raise UpdateError(f"type {kind}, expected one of {sorted(_KINDS)}")
     if seq > MAX_SEQ or tseq > MAX_SEQ:
         raise UpdateError(f"seq {seq}, tseq {tseq}: expected at most {MAX_SEQ}")
+    if kind == Kind.DATA and not (seq and tseq):
+        raise UpdateError(f"seq {seq}, tseq {tseq}: expected an update's to count from 1")
     return Update(kind, topic, epoch, seq, tseq, ts_us, key, payload)
 
 

@@ -1,0 +1,163 @@
+"""The settings of `execgate gateway`: flags, environment and docs are made from this one class."""
+
+from dataclasses import dataclass
+
+from execgate.service.endpoints import TcpAddress, parse_tcp_address, parse_zmq_endpoint, require_loopback
+from execgate.service.options import one_of, option, positive_number, whole_number
+from execgate.wire.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayConfig:
+    """Every setting with its default and its unit. `docs/gateway.md` says what happens at each bound."""
+
+    listen: TcpAddress = option(
+        TcpAddress("127.0.0.1", 8124),
+        "address for WebSockets and HTTP; port 0 picks a free one",
+        parse=parse_tcp_address,
+        metavar="HOST:PORT",
+    )
+    feed: str = option(
+        "tcp://127.0.0.1:5550",
+        "the publisher's ZeroMQ endpoint, tcp:// or ipc://",
+        parse=parse_zmq_endpoint,
+        metavar="ENDPOINT",
+    )
+    workers: int = option(
+        1,
+        "processes that share the port, under a supervisor that restarts them",
+        parse=whole_number(1, 256),
+        metavar="N",
+        aliases=("MAX_THREADS",),
+    )
+    share_port: bool = option(False, "share the port with other gateways on purpose (SO_REUSEPORT)")
+    stats_listen: TcpAddress = option(
+        TcpAddress("127.0.0.1", 0),
+        "where a supervisor serves the sum of its workers; port 0 picks a free one",
+        parse=parse_tcp_address,
+        metavar="HOST:PORT",
+    )
+    insecure_feed: bool = option(False, "allow a ZeroMQ address off the loopback, which nothing authenticates")
+    insecure_listen: bool = option(False, "allow plain text to listen off the loopback")
+    allowed_origin: tuple[str, ...] = option(
+        (),
+        "an Origin that may connect besides the same host's, exactly; '*' allows all; repeatable",
+        repeatable=True,
+        metavar="ORIGIN",
+    )
+    explicit_subscribe: bool = option(
+        False, "send updates only to clients that ask, even without the subprotocol (2012 subscribed at connect)"
+    )
+    emit_volatile: bool = option(
+        False,
+        "make 'volatile' the default mode: drop what a client can't take, and tell it",
+        aliases=("EMIT_VOLATILE",),
+    )
+    max_connections: int = option(
+        15_000,
+        "WebSocket connections of one process; one more is answered 503",
+        parse=whole_number(1),
+        metavar="N",
+    )
+    max_exchanges: int = option(
+        1_024,
+        "handshakes and HTTP requests under way; more wait in the kernel's backlog",
+        parse=whole_number(1),
+        metavar="N",
+    )
+    connections_per_s: float = option(
+        8.0,
+        "new connections a second from one address, 0 for no limit; the loopback has none",
+        parse=whole_number(0),
+        metavar="N",
+    )
+    connection_burst: int = option(
+        20, "connections an address may make at once before that rate counts", parse=whole_number(1), metavar="N"
+    )
+    messages_per_s: float = option(
+        100.0,
+        "inbound messages a second of one session, 0 for no limit; the loopback has none",
+        parse=whole_number(0),
+        metavar="N",
+    )
+    max_message_kib: int = option(
+        64, "size of an inbound message, KiB", parse=whole_number(1, 16_384), metavar="KIB"
+    )
+    max_fragments: int = option(64, "fragments of an inbound message", parse=whole_number(1), metavar="N")
+    max_depth: int = option(16, "depth of an inbound message's JSON", parse=whole_number(2, 500), metavar="N")
+    max_topics: int = option(1_000, "topics of one subscription", parse=whole_number(1), metavar="N")
+    outbound_kib: int = option(
+        1_024,
+        "what may wait for one session, KiB; over it 'all' is closed with 4108",
+        parse=whole_number(1),
+        metavar="KIB",
+    )
+    outbound_total_mib: int = option(
+        1_024,
+        "what may wait for all sessions, MiB; new ones are refused at 95 %",
+        parse=whole_number(1),
+        metavar="MIB",
+    )
+    send_buffer_kib: int = option(
+        0,
+        "kernel send buffer of a connection, KiB; 0 leaves it to the kernel",
+        parse=whole_number(0),
+        metavar="KIB",
+    )
+    header_timeout_s: float = option(5.0, "time for a request's headers, s", parse=positive_number, metavar="S")
+    message_timeout_s: float = option(
+        10.0, "time for an inbound message to become whole, s", parse=positive_number, metavar="S"
+    )
+    heartbeat_s: float = option(10.0, "between two heartbeats of a session, s", parse=positive_number, metavar="S")
+    ping_s: float = option(20.0, "between two pings of a connection, s", parse=positive_number, metavar="S")
+    idle_s: float = option(
+        45.0, "silence after which a connection is closed, s", parse=positive_number, metavar="S"
+    )
+    order_timeout_s: float = option(
+        5.0, "an order without an end by then is 'unknown', s", parse=positive_number, metavar="S"
+    )
+    feed_stale_s: float = option(
+        3.0,
+        "silence after which the feed is stale, s (three of the publisher's heartbeats)",
+        parse=positive_number,
+        metavar="S",
+    )
+    zmq_hwm: int = option(
+        50_000,
+        "updates ZeroMQ keeps while the gateway is busy; beyond it they are lost, and told as a gap",
+        parse=whole_number(1),
+        metavar="N",
+    )
+    drain_s: float = option(
+        5.0,
+        "after SIGTERM, time for clients to leave before they are closed, s",
+        parse=positive_number,
+        metavar="S",
+    )
+    csv: bool = option(False, "print the 2012 server line to standard output at each interval")
+    csv_interval_s: float = option(15.0, "between two CSV lines, s", parse=positive_number, metavar="S")
+    outlier_size: int = option(
+        2,
+        "how many of the highest and lowest response times a CSV line averages",
+        parse=whole_number(1, 1_000),
+        metavar="N",
+        aliases=("OUTLIER_SIZE",),
+    )
+    log_level: str = option(
+        "info",
+        "least severe log lines: debug, info, warning or error",
+        parse=one_of("debug", "info", "warning", "error"),
+        metavar="LEVEL",
+    )
+
+    def __post_init__(self) -> None:
+        """Check what concerns more than one field."""
+        require_loopback("--feed", self.feed, self.insecure_feed)
+        for flag, address in (("--listen", self.listen), ("--stats-listen", self.stats_listen)):
+            if not address.is_loopback and not self.insecure_listen:
+                raise UsageError(
+                    f"{flag} {address}: not on the loopback, and there is no TLS yet; "
+                    "put a TLS proxy before 127.0.0.1, or say --insecure-listen on a network you trust"
+                )
+        if self.ping_s >= self.idle_s:
+            raise UsageError(f"--ping-s {self.ping_s:g}: expected less than --idle-s {self.idle_s:g}")

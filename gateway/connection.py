@@ -1,0 +1,307 @@
+"""One WebSocket connection: bytes in, the session's actions performed, its end.
+
+An established connection is this protocol on a uvloop transport, which costs a tenth of an IOStream's memory. It
+reads; what it has to say goes through its `Outbound`. Its life:
+
+    open -> closing (a close frame was sent: the peer's is awaited, CLOSE_TIMEOUT_S at most) -> ended
+"""
+
+import asyncio
+import socket
+import time
+from dataclasses import dataclass
+from typing import cast
+
+from execgate.wire import events
+from execgate.wire.close_codes import CloseCode
+from execgate.wire.frame_builder import Opcode, build, xor_mask
+from execgate.wire.frame_parser import Binary, Closing, Event, Failure, FrameParser, Ping, Text, Unmask
+from gateway.core.orders import Order, OrderStatus, answer
+from gateway.core.policy import Rights
+from gateway.core.rate import TokenBucket
+from gateway.core.session import Answer, PlaceOrder, Session, Subscribe, Unsubscribe
+from gateway.counters import Counters
+from gateway.fanout import Fanout
+from gateway.keepalive import Keepalive
+from gateway.limits import Limits
+from gateway.orders import OrderDesk
+from gateway.outbound import Outbound, OutboundBudget
+
+unmask: Unmask
+try:
+    from tornado.speedups import websocket_mask as unmask
+except ImportError:  # a Tornado built without its C extension
+    unmask = xor_mask
+
+CLOSE_TIMEOUT_S = 2.0
+# A session over its rate is not read for this long; so many times in a row, and it is closed with 1008.
+_PAUSE_S = 1.0
+_PAUSES_TOLERATED = 10
+
+
+@dataclass(slots=True)
+class Site:
+    """What all connections of a process share."""
+
+    name: str
+    limits: Limits
+    counters: Counters
+    fanout: Fanout
+    desk: OrderDesk
+    keepalive: Keepalive
+    budget: OutboundBudget
+
+
+class Connection(asyncio.Protocol):
+    """One client, from the answer to its handshake to the loss of its socket.
+
+    Args:
+        site: shared by all.
+        sock: connected and non-blocking; the transport owns it.
+        key: `address:port:connection-number`, as in 2012.
+        rights: of this peer.
+        greeting: the handshake's answer, to be sent before anything else.
+        early: bytes that came behind the handshake's request.
+        subscribe: whether it is subscribed to everything at connect.
+
+    Attributes:
+        last_seen_s, last_beat_s, last_ping_s: of the last bytes from the peer, heartbeat and ping to it.
+        partial_since_s: since when a message has been incomplete, 0 when none is.
+        slot: its place on the keepalive wheel.
+    """
+
+    __slots__ = (
+        "_bucket",
+        "_deadline",
+        "_greeting",
+        "_parser",
+        "_pauses",
+        "_sock",
+        "_subscribe",
+        "_transport",
+        "key",
+        "last_beat_s",
+        "last_ping_s",
+        "last_seen_s",
+        "outbound",
+        "partial_since_s",
+        "session",
+        "site",
+        "slot",
+    )
+
+    def __init__(
+        self,
+        site: Site,
+        sock: socket.socket,
+        key: str,
+        rights: Rights,
+        greeting: bytes,
+        early: bytes,
+        subscribe: bool,
+    ) -> None:
+        limits = site.limits
+        self.site = site
+        self.key = key
+        self.session = Session(rights, limits.default_mode, limits.depth)
+        self.slot = 0
+        self.last_seen_s = self.last_beat_s = self.last_ping_s = site.keepalive.now_s
+        self.partial_since_s = 0.0
+        self._sock = sock
+        self._subscribe = subscribe
+        self._greeting: tuple[bytes, bytes] | None = (greeting, early)
+        self._deadline: asyncio.TimerHandle | None = None
+        self._parser = FrameParser(
+            server=True,
+            max_message_bytes=limits.message_bytes,
+            max_fragments=limits.fragments,
+            unmask=unmask,
+        )
+        self._bucket: TokenBucket | None = None
+        self._pauses = 0
+        if rights.messages_per_s:
+            burst = 2 * rights.messages_per_s
+            self._bucket = TokenBucket(rights.messages_per_s, burst, time.monotonic_ns())
+
+    # -- asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Greet: the handshake's answer, `hello` and, as in 2012, the subscription, in one write."""
+        site = self.site
+        self._transport = cast("asyncio.Transport", transport)
+        self.outbound = Outbound(self, self._transport, self._sock.send, site.budget, site.counters)
+        site.keepalive.add(self)
+        greeting, early = self._greeting or (b"", b"")
+        self._greeting = None
+        greeting += build(Opcode.TEXT, self._hello())
+        if self._subscribe:
+            greeting += build(Opcode.TEXT, self._join(self.session.subscribe_at_connect()))
+        self.outbound.raw(greeting)
+        if early:
+            self.data_received(early)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what came and perform what it asks for, in order."""
+        # A read is dated by the keepalive's clock: no system call for each.
+        self.last_seen_s = self.site.keepalive.now_s
+        parser = self._parser
+        for event in parser.feed(data):
+            if type(event) is Text and not self.outbound.closing:
+                if self._bucket is not None:
+                    self._count(self._bucket)
+                self._perform(event.text)
+            else:
+                self._obey(event)
+        if parser.is_mid_message:
+            if not self.partial_since_s:
+                self.partial_since_s = self.last_seen_s
+                self.site.keepalive.watch(self)
+        elif self.partial_since_s:
+            self.partial_since_s = 0.0
+
+    def resume_writing(self) -> None:
+        """The transport is empty again."""
+        self.outbound.resume()
+
+    def pause_writing(self) -> None:
+        """Nothing to do: `Outbound` asked the transport itself."""
+
+    def eof_received(self) -> bool:
+        """The peer has closed its side without a close frame: so do we."""
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # asyncio's signature
+        """The socket is gone, whoever ended it: leave every table."""
+        site, outbound = self.site, self.outbound
+        if not outbound.closing:
+            outbound.closing = True
+            site.counters.closes["lost"] += 1
+        site.fanout.leave(outbound)
+        site.keepalive.remove(self)
+        site.desk.forget(self)
+        outbound.discard()
+        outbound.owner = None
+        if self._deadline is not None:
+            self._deadline.cancel()
+
+    # -- what others ask of a connection
+
+    def close(self, code: int, reason: str = "", *, flush: bool = True) -> None:
+        """Begin to close: a close frame, then the peer's, or the deadline."""
+        if self.outbound.closing:
+            return
+        self.site.counters.closes[str(int(code))] += 1
+        self.site.fanout.leave(self.outbound)
+        self.outbound.close(code, reason, flush=flush)
+        self._deadline = asyncio.get_running_loop().call_later(CLOSE_TIMEOUT_S, self._transport.abort)
+
+    def exhausted(self) -> None:
+        """The subscription has had its `max_messages`."""
+        interest = self.session.interest
+        topics = sorted(interest.patterns) if interest else []
+        self.session.ended()
+        self.site.fanout.leave(self.outbound)
+        self.outbound.control(
+            events.encode_event(events.UNSUBSCRIBED, {"topics": topics, "reason": "max_messages"})
+        )
+
+    def answer_order(self, order: Order, status: OrderStatus, reason: str | None) -> None:
+        """The order desk has an end for one of this connection's orders."""
+        self.outbound.control(answer(order, status, reason))
+
+    # -- what the peer asks
+
+    def _perform(self, text: str) -> None:
+        action = self.session.receive(text)
+        if type(action) is PlaceOrder:
+            self.site.desk.place(action.order, self)
+        elif type(action) is Answer:
+            if action.order_status is not None:
+                self.site.counters.orders[action.order_status.value] += 1
+            self.outbound.control(action.payload)
+        elif type(action) is Subscribe:
+            self.outbound.control(self._join(action))
+        elif type(action) is Unsubscribe:
+            if action.left is None:
+                self.site.fanout.leave(self.outbound)
+            else:
+                self.site.fanout.join(self.outbound, action.left, self.outbound.mode, None)
+            data = {"topics": action.topics, "reason": "client"}
+            self.outbound.control(events.encode_event(events.UNSUBSCRIBED, data, action.message_id))
+
+    def _obey(self, event: Event) -> None:
+        """A frame that concerns the connection, not the session; what comes after our close frame is ignored."""
+        if type(event) is Closing:
+            self._peer_closes(event)
+        elif self.outbound.closing:
+            return
+        elif type(event) is Ping:
+            self.outbound.raw(build(Opcode.PONG, event.payload))
+        elif type(event) is Binary:
+            self.close(CloseCode.UNSUPPORTED_DATA, "expected text")
+        elif type(event) is Failure:
+            self.close(event.code, event.reason)
+
+    def _peer_closes(self, closing: Closing) -> None:
+        if not self.outbound.closing:
+            self.site.counters.closes["peer"] += 1
+            self.site.fanout.leave(self.outbound)
+            self.outbound.close(closing.code or CloseCode.NORMAL, flush=False)
+        self._transport.close()  # what the transport still holds is sent first
+
+    def _hello(self) -> bytes:
+        site, limits = self.site, self.site.limits
+        return events.encode_event(
+            events.HELLO,
+            {
+                "protocol": events.PROTOCOL_VERSION,
+                "session": f"{site.name}-{self.key.rpartition(':')[2]}",
+                "address": self.key,
+                "gateway": site.name,
+                "epoch": site.fanout.epoch,
+                "seq": site.fanout.seq,
+                "heartbeat_ms": round(limits.heartbeat_s * 1000),
+                "limits": {
+                    "message_bytes": limits.message_bytes,
+                    "depth": limits.depth,
+                    "fragments": limits.fragments,
+                    "messages_per_s": self.session.rights.messages_per_s,
+                    "topics": self.session.rights.max_topics,
+                },
+            },
+        )
+
+    def _join(self, subscribe: Subscribe) -> bytes:
+        """Join the hub and return the `subscribed` event, whose seq is the position at that moment."""
+        fanout = self.site.fanout
+        fanout.join(self.outbound, subscribe.interest, subscribe.mode, subscribe.max_messages)
+        return events.encode_event(
+            events.SUBSCRIBED,
+            {
+                "topics": sorted(subscribe.interest.patterns),
+                "mode": subscribe.mode.value,
+                "epoch": fanout.epoch,
+                "seq": fanout.seq,
+                "recovered": False,
+                "gap": None,
+            },
+            subscribe.message_id,
+        )
+
+    def _count(self, bucket: TokenBucket) -> None:
+        """Hold an over-rate session back by not reading from it; close it when it does not take the hint."""
+        now_ns = time.monotonic_ns()
+        if bucket.take(now_ns):
+            return
+        if not self._transport.is_reading():
+            return  # more messages of the read that went over
+        self._pauses += 1
+        if self._pauses > _PAUSES_TOLERATED:
+            self.close(CloseCode.POLICY, "over the rate of messages")
+            return
+        self._transport.pause_reading()
+        asyncio.get_running_loop().call_later(_PAUSE_S, self._read_on)
+
+    def _read_on(self) -> None:
+        if not self._transport.is_closing():
+            self._transport.resume_reading()

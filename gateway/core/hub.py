@@ -1,0 +1,134 @@
+"""The hub: which subscribers an update goes to.
+
+Subscribers with the same interest form a group. While the feed is drained, each update's one prepared frame is
+staged with the groups that match its topic; after the drain each group that was touched is written once, so what
+piled up travels in one write, and is joined once for the whole group. The cost of an update is proportional to
+the groups that match it, whatever else there is.
+
+Pure: members are opaque here; the shell (`gateway.fanout`) writes to them.
+"""
+
+from collections.abc import Iterator
+from typing import Generic, Protocol, TypeVar
+
+from execgate.wire.events import PLAIN
+from gateway.core.interest import Interest
+
+
+class Positioned(Protocol):
+    """What the hub asks of a member: room to note where it stands in its group."""
+
+    position: int
+
+
+Member = TypeVar("Member", bound=Positioned)
+
+
+class Group(Generic[Member]):
+    """Subscribers that get the same frames.
+
+    Attributes:
+        members: in no particular order; changed by the hub alone, never during a flush.
+        frames: staged since the last flush, with the seqs of the first and the last.
+        remaining: how many more updates it takes (`max_messages`), None for no end. Such a group has one member.
+    """
+
+    __slots__ = ("first_seq", "frames", "interest", "last_seq", "members", "remaining")
+
+    def __init__(self, interest: Interest, remaining: int | None) -> None:
+        self.interest = interest
+        self.remaining = remaining
+        self.members: list[Member] = []
+        self.frames: list[bytes] = []
+        self.first_seq = 0
+        self.last_seq = 0
+
+
+class Hub(Generic[Member]):
+    """The index of groups by topic."""
+
+    def __init__(self) -> None:
+        self._shared: dict[Interest, Group[Member]] = {}
+        self._by_topic: dict[bytes, list[Group[Member]]] = {}
+        self._by_prefix: dict[bytes, list[Group[Member]]] = {}
+        self._prefix_lengths: list[int] = []
+        self._touched: list[Group[Member]] = []
+        self._groups: dict[Group[Member], None] = {}
+
+    def join(self, member: Member, interest: Interest, max_messages: int | None = None) -> Group[Member]:
+        """Add `member`; it gets what is staged from now on. Return its group, for `leave`."""
+        group = self._shared.get(interest) if max_messages is None else None
+        if group is None:
+            group = Group(interest, max_messages)
+            if max_messages is None:
+                self._shared[interest] = group
+            self._index(group)
+        member.position = len(group.members)
+        group.members.append(member)
+        return group
+
+    def leave(self, member: Member, group: Group[Member]) -> None:
+        """Remove `member` from its group, and the group when it was the last."""
+        last = group.members.pop()
+        if last is not member:
+            group.members[member.position] = last
+            last.position = member.position
+        if not group.members:
+            if group.remaining is None:
+                del self._shared[group.interest]
+            self._unindex(group)
+
+    def stage(self, topic: bytes, seq: int, data: bytes) -> None:
+        """Stage an update with every group that `topic` matches; its frame is prepared once, if at all."""
+        frame = None
+        for group in self._matching(topic):
+            frames = group.frames
+            if not frames:
+                if group.remaining == 0:
+                    continue
+                group.first_seq = seq
+                self._touched.append(group)
+            elif group.last_seq == seq or group.remaining == len(frames):
+                continue  # matched by two of its patterns, or full
+            if frame is None:
+                frame = PLAIN.frame(data)
+            frames.append(frame)
+            group.last_seq = seq
+
+    def take_touched(self) -> list[Group[Member]]:
+        """Return the groups that have frames staged; the caller writes and clears them."""
+        touched, self._touched = self._touched, []
+        return touched
+
+    def members(self) -> Iterator[Member]:
+        """Every subscriber, each once."""
+        for group in list(self._groups):
+            yield from list(group.members)
+
+    def _matching(self, topic: bytes) -> Iterator[Group[Member]]:
+        by_prefix = self._by_prefix
+        for length in self._prefix_lengths:
+            yield from by_prefix.get(topic[:length], ())
+        yield from self._by_topic.get(topic, ())
+
+    def _index(self, group: Group[Member]) -> None:
+        self._groups[group] = None
+        for topic in group.interest.exact:
+            self._by_topic.setdefault(topic, []).append(group)
+        for prefix in group.interest.prefixes:
+            self._by_prefix.setdefault(prefix, []).append(group)
+        self._prefix_lengths = sorted({len(prefix) for prefix in self._by_prefix})
+
+    def _unindex(self, group: Group[Member]) -> None:
+        del self._groups[group]
+        _remove(self._by_topic, group.interest.exact, group)
+        _remove(self._by_prefix, group.interest.prefixes, group)
+        self._prefix_lengths = sorted({len(prefix) for prefix in self._by_prefix})
+
+
+def _remove(index: dict[bytes, list[Group[Member]]], keys: frozenset[bytes], group: Group[Member]) -> None:
+    for key in keys:
+        groups = index[key]
+        groups.remove(group)
+        if not groups:
+            del index[key]

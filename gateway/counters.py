@@ -1,0 +1,28 @@
+"""What a gateway process has done since it started: plain numbers, read by `/stats` and the CSV line."""
+
+from collections import Counter
+
+
+class Counters:
+    """One object a process; everything that counts something holds it.
+
+    Attributes:
+        delivered: updates written to sockets, one for each subscriber that got it.
+        dropped: updates a volatile subscriber could not take, one for each subscriber.
+        discarded: updates that were queued for a subscriber when it ended.
+        orders: by how they ended: a status, `disconnected`, or `late` for an answer after the end.
+        closes: by the code that this gateway sent, or `lost` where the peer was gone first.
+        refused: connections that got no session, by reason.
+        upstream: what the feed brought: updates, gaps, missing, duplicates, malformed.
+    """
+
+    __slots__ = ("closes", "delivered", "discarded", "dropped", "orders", "refused", "upstream")
+
+    def __init__(self) -> None:
+        self.delivered = 0
+        self.dropped = 0
+        self.discarded = 0
+        self.orders: Counter[str] = Counter()
+        self.closes: Counter[str] = Counter()
+        self.refused: Counter[str] = Counter()
+        self.upstream: Counter[str] = Counter()

@@ -1,0 +1,162 @@
+"""The fan-out: takes what the feed brings, keeps its position, and writes to every subscriber that it concerns.
+
+Called by `gateway.feed` (an update at a time, then `flush`), and by connections that join and leave. It holds the
+tracker and the hub; it never reads a socket.
+"""
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Any
+
+from execgate.wire import events
+from execgate.wire.frame_builder import Opcode, build
+from execgate.wire.tracking import NEXT, Gap, Observation, SequenceTracker, Verdict
+from execgate.wire.update import Kind, Update, epoch_text
+from gateway.core.hub import Hub
+from gateway.core.interest import Interest
+from gateway.core.session import Mode
+from gateway.counters import Counters
+from gateway.outbound import Outbound
+
+log = logging.getLogger("gateway.fanout")
+
+
+class FeedState(StrEnum):
+    """What is known of the feed."""
+
+    JOINING = "joining"  # nothing has come yet: the sequence is not known
+    LIVE = "live"
+    STALE = "stale"  # silent for too long, or the publisher said goodbye
+
+
+class Fanout:
+    """The feed's position and its subscribers.
+
+    Args:
+        counters: of this process.
+        on_live: called when the sequence is known for the first time.
+        on_exhausted: called with a subscriber that has had its `max_messages`.
+    """
+
+    def __init__(
+        self,
+        counters: Counters,
+        on_live: Callable[[], None],
+        on_exhausted: Callable[[Outbound], None],
+    ) -> None:
+        self.state = FeedState.JOINING
+        self.hub: Hub[Outbound] = Hub()
+        self.subscribers = Counter[str]()  # by mode
+        self.lag_us = 0  # from the stamp of the newest update to its arrival here
+        self._tracker = SequenceTracker()
+        self.counters = counters
+        self._on_live = on_live
+        self._on_exhausted = on_exhausted
+
+    @property
+    def epoch(self) -> str | None:
+        """The feed's epoch as it stands in JSON, None before the feed is joined."""
+        return None if self._tracker.epoch is None else epoch_text(self._tracker.epoch)
+
+    @property
+    def seq(self) -> int:
+        """The position: every update up to and including it has passed."""
+        return self._tracker.seq
+
+    def take(self, update: Update) -> None:
+        """Take one message of the feed; subscribers are written to at the next `flush`."""
+        tracker = self._tracker
+        previous = tracker.epoch
+        is_data = update.kind == Kind.DATA
+        if is_data:
+            observation = tracker.observe(update.epoch, update.seq)
+        else:
+            observation = tracker.observe_heartbeat(update.epoch, update.seq)
+        if observation is not NEXT or self.state is not FeedState.LIVE:
+            if observation.verdict is Verdict.DUPLICATE:
+                self.counters.upstream["duplicates"] += 1
+                return
+            # What subscribers have been told of when this step is over; the update itself comes after it.
+            self._step(observation, update.seq - is_data, previous)
+        if is_data:
+            self.counters.upstream["updates"] += 1
+            self.hub.stage(update.topic, update.seq, update.payload)
+            self.lag_us = time.time_ns() // 1000 - update.ts_us
+        elif update.kind == Kind.BYE:
+            self.go_stale("the publisher said goodbye")
+
+    def flush(self) -> None:
+        """Write what is staged: once a subscriber, whatever piled up."""
+        counters = self.counters
+        for group in self.hub.take_touched():
+            frames, first, last = group.frames, group.first_seq, group.last_seq
+            count = len(frames)
+            chunk = frames[0] if count == 1 else b"".join(frames)
+            group.frames = []
+            counters.delivered += count * len(group.members)
+            if group.remaining is None:
+                for member in group.members:
+                    member.offer(chunk, count, first, last)
+            else:
+                (member,) = group.members
+                if member.offer(chunk, count, first, last):
+                    group.remaining -= count
+                if not group.remaining:
+                    self._on_exhausted(member)
+
+    def join(self, member: Outbound, interest: Interest, mode: Mode, max_messages: int | None) -> None:
+        """Subscribe `member` from the next update on, instead of what it had."""
+        self.leave(member)
+        member.mode = mode
+        member.group = self.hub.join(member, interest, max_messages)
+        self.subscribers[mode.value] += 1
+
+    def leave(self, member: Outbound) -> None:
+        """Unsubscribe `member`, if it is subscribed."""
+        if member.group is not None:
+            self.hub.leave(member, member.group)
+            member.group = None
+            self.subscribers[member.mode.value] -= 1
+
+    def go_stale(self, why: str) -> None:
+        """Nothing comes any more: tell subscribers once, until something does."""
+        if self.state is FeedState.LIVE:
+            self.flush()
+            self.state = FeedState.STALE
+            log.warning("feed stale epoch=%s seq=%s why=%r", self.epoch, self.seq, why)
+            self._tell_feed(FeedState.STALE.value, self.seq)
+
+    def _step(self, observation: Observation, position: int, previous: int | None) -> None:
+        """Anything but the next message of a live feed: told in order, before what follows it."""
+        self.flush()
+        if observation.verdict is Verdict.JOINED:
+            log.info("feed joined epoch=%s seq=%s", self.epoch, position)
+        elif observation.verdict is Verdict.NEW_EPOCH and previous is not None:
+            log.warning("feed epoch changed epoch=%s previous=%s", self.epoch, epoch_text(previous))
+            self._tell_feed("epoch-changed", 0, previous=epoch_text(previous))
+        if observation.gap is not None:
+            self._tell_gap(observation.gap)
+        if self.state is FeedState.JOINING:
+            self.state = FeedState.LIVE
+            self._on_live()
+        elif self.state is FeedState.STALE:
+            self.state = FeedState.LIVE
+            log.info("feed live again epoch=%s seq=%s", self.epoch, position)
+            self._tell_feed(FeedState.LIVE.value, position)
+
+    def _tell_gap(self, gap: Gap) -> None:
+        self.counters.upstream["gaps"] += 1
+        self.counters.upstream["missing"] += gap.last - gap.first + 1
+        log.warning("feed gap epoch=%s from=%s to=%s", self.epoch, gap.first, gap.last)
+        self._tell_all(events.GAP, events.gap(gap.first, gap.last, None, why="upstream"))
+
+    def _tell_feed(self, state: str, position: int, previous: str | None = None) -> None:
+        self._tell_all(events.FEED, {"state": state, "epoch": self.epoch, "seq": position, "previous": previous})
+
+    def _tell_all(self, event: str, data: dict[str, Any]) -> None:
+        frame = build(Opcode.TEXT, events.encode_event(event, data))
+        for member in self.hub.members():
+            member.raw(frame)

@@ -1,0 +1,144 @@
+"""The front: Tornado's HTTP server answers HTTP and does the handshake; then the plain socket leaves it.
+
+A connection comes from `gateway.acceptor` as an IOStream. Once its handshake is accepted the socket is taken out
+of the stream and becomes a `Connection` on a uvloop transport: a tenth of the memory and half the cost of an order
+(docs/adr/0003-tornado-for-http-sockets-on-uvloop.md has the figures and what else was tried).
+"""
+
+import asyncio
+import itertools
+import logging
+import socket
+from collections.abc import Collection
+from http import HTTPStatus
+from typing import Any
+
+from tornado.httputil import (
+    HTTPConnection,
+    HTTPHeaders,
+    HTTPMessageDelegate,
+    HTTPServerConnectionDelegate,
+    RequestStartLine,
+)
+from tornado.iostream import IOStream, StreamClosedError
+
+from execgate.service.endpoints import is_loopback_host
+from gateway.connection import Connection, Site
+from gateway.core import upgrade
+from gateway.core.policy import Policy
+from gateway.http_server import PageExchange
+from gateway.pages import Pages, Response, text
+
+log = logging.getLogger("gateway.front")
+
+WEBSOCKET_PATH = "/ws"
+_MAX_EARLY_BYTES = 64 * 1024
+
+
+class Front(HTTPServerConnectionDelegate):
+    """Answers requests and makes connections of accepted handshakes.
+
+    Args:
+        site: shared by the connections it makes.
+        pages: what is served over HTTP.
+        policy: decides the rights of a peer.
+        allowed_origins: besides the same host's.
+        max_sessions: WebSocket connections at most; one more is answered 503.
+    """
+
+    def __init__(
+        self,
+        site: Site,
+        pages: Pages,
+        policy: Policy,
+        allowed_origins: Collection[str],
+        max_sessions: int,
+    ) -> None:
+        self._site = site
+        self._pages = pages
+        self._policy = policy
+        self._allowed_origins = frozenset(allowed_origins)
+        self._max_sessions = max_sessions
+        self._numbers = itertools.count(1)
+        self._moving: set[asyncio.Task[Any]] = set()
+        self.is_draining = False
+
+    def start_request(self, server_conn: object, request_conn: HTTPConnection) -> HTTPMessageDelegate:  # noqa: ARG002
+        """Tornado's: a new request begins on a connection."""
+        return _Exchange(self, self._pages, request_conn)
+
+    def judge(self, method: str, headers: HTTPHeaders) -> upgrade.Acceptance | Response:
+        """Decide about a handshake, and count a refusal."""
+        decision = upgrade.decide(method, headers, self._allowed_origins)
+        if isinstance(decision, upgrade.Refusal):
+            self._site.counters.refused[decision.kind] += 1
+            return Response(decision.status, f"{decision.reason}\n".encode(), headers=dict(decision.headers))
+        busy = self._why_busy()
+        if busy:
+            self._site.counters.refused[busy] += 1
+            return text(HTTPStatus.SERVICE_UNAVAILABLE, f"{busy}: try again later", Retry_After="2")
+        return decision
+
+    def _why_busy(self) -> str:
+        if self.is_draining:
+            return "draining"
+        if self._site.fanout.epoch is None:
+            return "feed-not-joined"
+        if len(self._site.keepalive) + len(self._moving) >= self._max_sessions:
+            return "full"
+        return "outbound-memory" if self._site.budget.is_nearly_spent else ""
+
+    def move(self, stream: IOStream, acceptance: upgrade.Acceptance) -> None:
+        """Take the socket out of Tornado's stream and make a connection of it."""
+        released = _release(stream)
+        if released is None:
+            self._site.counters.refused["gone"] += 1
+            return
+        sock, early = released
+        host, port = sock.getpeername()[:2]
+        rights = self._policy.rights_of(host, is_loopback_host(host))
+        subscribe = not acceptance.has_subprotocol and not self._site.limits.explicit_subscribe
+        key = f"{host}:{port}:{next(self._numbers)}"
+        connection = Connection(self._site, sock, key, rights, acceptance.head, early, subscribe)
+        loop = asyncio.get_running_loop()
+        task = loop.create_task(loop.connect_accepted_socket(lambda: connection, sock))
+        self._moving.add(task)
+        task.add_done_callback(self._moved)
+
+    def _moved(self, task: "asyncio.Task[Any]") -> None:
+        self._moving.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            self._site.counters.refused["gone"] += 1
+
+
+class _Exchange(PageExchange):
+    """One request; an accepted handshake ends it at its headers."""
+
+    def __init__(self, front: Front, pages: Pages, connection: HTTPConnection) -> None:
+        super().__init__(pages, connection)
+        self._front = front
+
+    def respond(self, start_line: RequestStartLine, headers: HTTPHeaders) -> Response | None:
+        """Take a handshake at `/ws`; everything else is a page."""
+        if start_line.path.partition("?")[0] != WEBSOCKET_PATH:
+            return super().respond(start_line, headers)
+        decision = self._front.judge(start_line.method, headers)
+        if isinstance(decision, Response):
+            return decision
+        self._front.move(self.detach(), decision)
+        return None
+
+
+def _release(stream: IOStream) -> tuple[socket.socket, bytes] | None:
+    """Take the socket out of `stream`, with the bytes already read behind the handshake; None if it is gone."""
+    reading = asyncio.ensure_future(stream.read_bytes(_MAX_EARLY_BYTES, partial=True))
+    early = b""
+    if reading.done():
+        try:
+            early = reading.result()
+        except StreamClosedError:
+            return None
+    sock = stream.socket
+    stream.io_loop.remove_handler(sock)
+    stream.socket = None  # type: ignore[assignment]  # so that the stream, when it is forgotten, closes nothing
+    return sock, early

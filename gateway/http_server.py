@@ -1,0 +1,134 @@
+"""HTTP by Tornado: a server with our bounds behind our accept loop, and the exchange of one request for a page.
+
+A gateway's front builds on it for the WebSocket handshake; a supervisor serves its sums with it as it is.
+"""
+
+import socket
+from collections.abc import Callable
+
+from tornado.http1connection import HTTP1Connection
+from tornado.httpserver import HTTPServer
+from tornado.httputil import (
+    HTTPConnection,
+    HTTPHeaders,
+    HTTPMessageDelegate,
+    HTTPServerConnectionDelegate,
+    RequestStartLine,
+    ResponseStartLine,
+)
+from tornado.iostream import IOStream
+
+from gateway.acceptor import Acceptor
+from gateway.core.rate import AddressLimiter
+from gateway.counters import Counters
+from gateway.pages import Pages, Response
+
+MAX_HEADER_BYTES = 8 * 1024
+_MAX_BUFFER_BYTES = 64 * 1024
+_HEADERS = {
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Content-Security-Policy": "default-src 'self'; frame-ancestors 'none'",
+}
+
+
+class _Server(HTTPServer):
+    """Tornado's server, which also says when an exchange is over: its socket closed, or moved on."""
+
+    on_exchange_over: Callable[[], None]
+
+    def on_close(self, server_conn: object) -> None:
+        """Tornado's: a connection is none of its business any more."""
+        super().on_close(server_conn)
+        self.on_exchange_over()
+
+
+def serve(
+    listener: socket.socket,
+    delegate: HTTPServerConnectionDelegate,
+    counters: Counters,
+    *,
+    header_timeout_s: float,
+    max_exchanges: int,
+    limiter: AddressLimiter | None = None,
+) -> Acceptor:
+    """Serve HTTP on `listener` from now on; the acceptor that is returned ends it.
+
+    Args:
+        listener: as `gateway.acceptor.listen` returns it.
+        delegate: makes an exchange of each request.
+        counters: of this process.
+        header_timeout_s: for a request's headers, and for the next request of a connection.
+        max_exchanges: connections in Tornado's hands at most.
+        limiter: of new connections an address.
+    """
+    server = _Server(
+        delegate,
+        idle_connection_timeout=header_timeout_s,
+        max_header_size=MAX_HEADER_BYTES,
+        max_body_size=0,
+        max_buffer_size=_MAX_BUFFER_BYTES,
+    )
+
+    def hand_over(sock: socket.socket, address: tuple[str, int]) -> None:
+        server.handle_stream(IOStream(sock, max_buffer_size=_MAX_BUFFER_BYTES), address)
+
+    acceptor = Acceptor(listener, hand_over, max_exchanges, limiter, counters)
+    server.on_exchange_over = acceptor.exchange_over
+    acceptor.start()
+    return acceptor
+
+
+class PageServer(HTTPServerConnectionDelegate):
+    """Serves pages and nothing else."""
+
+    def __init__(self, pages: Pages) -> None:
+        self._pages = pages
+
+    def start_request(self, server_conn: object, request_conn: HTTPConnection) -> HTTPMessageDelegate:  # noqa: ARG002
+        """Tornado's: a new request begins on a connection."""
+        return PageExchange(self._pages, request_conn)
+
+
+class PageExchange(HTTPMessageDelegate):
+    """One request; it is answered only when it is whole."""
+
+    def __init__(self, pages: Pages, connection: HTTPConnection) -> None:
+        self._pages = pages
+        self._connection = connection
+        self._method = ""
+        self._response: Response | None = None
+
+    def headers_received(self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders) -> None:
+        """Tornado's: the head of a request is here."""
+        if not isinstance(start_line, RequestStartLine):
+            raise TypeError("a server reads requests")
+        self._method = start_line.method
+        self._response = self.respond(start_line, headers)
+
+    def respond(self, start_line: RequestStartLine, headers: HTTPHeaders) -> Response | None:  # noqa: ARG002
+        """Return the answer; None where the connection was detached."""
+        return self._pages.answer(start_line.method, start_line.path)
+
+    def detach(self) -> IOStream:
+        """Take the connection from Tornado; only while `respond` runs."""
+        if not isinstance(self._connection, HTTP1Connection):
+            raise TypeError("only an HTTP/1 connection can be detached")
+        return self._connection.detach()
+
+    def finish(self) -> None:
+        """Tornado's: the request is whole."""
+        if self._response is not None:
+            self._send(self._response)
+
+    def _send(self, response: Response) -> None:
+        headers = HTTPHeaders(_HEADERS)
+        headers["Content-Type"] = response.content_type
+        headers["Content-Length"] = str(len(response.body))
+        for name, value in response.headers.items():
+            headers[name] = value
+        start_line = ResponseStartLine("HTTP/1.1", response.status, response.status.phrase)
+        body = b"" if self._method == "HEAD" else response.body
+        self._connection.write_headers(start_line, headers, body)
+        self._connection.finish()

@@ -1,0 +1,249 @@
+"""The write side of a connection: the only file that writes to a WebSocket's socket.
+
+A write goes straight to the socket, since the system call is what a delivery costs. What the kernel does not take
+is handed to the transport, which owns the socket otherwise, and the subscriber is *blocked* until the transport
+has passed it on. Meanwhile, by mode:
+
+- `all`: chunks wait in the backlog, bounded in bytes; over the bound the session is closed with 4108;
+- `volatile`: updates are dropped and counted; the first thing sent afterwards is a `gap` that says so.
+
+Answers, gaps and errors are never dropped: where they do not fit, 4108. Nothing here waits for a peer, so no
+subscriber delays another.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from execgate.wire import events
+from execgate.wire.close_codes import CloseCode
+from execgate.wire.frame_builder import Opcode, build, build_close
+from gateway.core.hub import Group
+from gateway.core.session import Mode
+from gateway.counters import Counters
+
+if TYPE_CHECKING:
+    from gateway.connection import Connection
+
+# A backlog is passed on in pieces of this size, so that one subscriber never holds the loop for long.
+_PIECE_BYTES = 256 * 1024
+
+
+class OutboundBudget:
+    """The bound of all backlogs of a process together; a frame shared by many counts for each.
+
+    Attributes:
+        used: bytes that wait now.
+    """
+
+    __slots__ = ("limit", "session_limit", "used")
+
+    def __init__(self, session_limit: int, limit: int) -> None:
+        self.session_limit = session_limit
+        self.limit = limit
+        self.used = 0
+
+    @property
+    def is_nearly_spent(self) -> bool:
+        """Whether new subscribers should be refused: 95 % of the bound are in use."""
+        return self.used >= self.limit * 0.95
+
+
+class Outbound:
+    """What one connection is owed.
+
+    Attributes:
+        owner: the connection, None once it has ended.
+        mode: what becomes of updates while it is blocked.
+        group, position: its place in the hub, None while not subscribed.
+        sent, dropped: updates of this session, for its heartbeat.
+        closing: whether a close frame was sent or queued; nothing goes out after it.
+    """
+
+    __slots__ = (
+        "_backlog",
+        "_backlog_bytes",
+        "_blocked",
+        "_budget",
+        "_counters",
+        "_gap",
+        "_send",
+        "_transport",
+        "closing",
+        "dropped",
+        "group",
+        "mode",
+        "owner",
+        "position",
+        "sent",
+    )
+
+    def __init__(
+        self,
+        owner: "Connection",
+        transport: asyncio.Transport,
+        send: Callable[[bytes], int],
+        budget: OutboundBudget,
+        counters: Counters,
+    ) -> None:
+        self.owner: Connection | None = owner
+        self.mode = Mode.ALL
+        self.group: Group[Outbound] | None = None
+        self.position = 0
+        self.sent = 0
+        self.dropped = 0
+        self.closing = False
+        self._transport = transport
+        self._send = send
+        self._budget = budget
+        self._counters = counters
+        self._blocked = False
+        self._backlog: deque[tuple[bytes, int]] | None = None  # (chunk, how many updates it holds)
+        self._backlog_bytes = 0
+        self._gap: tuple[int, int, int] | None = None  # first seq, last seq, count of what was dropped
+        # Any byte left in the transport blocks, and none left unblocks.
+        transport.set_write_buffer_limits(high=0, low=0)
+
+    def offer(self, chunk: bytes, count: int, first_seq: int, last_seq: int) -> bool:
+        """Take `count` updates in one chunk, shared with others; return whether they were taken, not dropped.
+
+        This is the hot road: one call a subscriber and drain, one system call each.
+        """
+        if self._blocked or self.closing:
+            return self._offer_blocked(chunk, count, first_seq, last_seq)
+        try:
+            written = self._send(chunk)
+        except BlockingIOError:
+            written = 0
+        except OSError:
+            return self._lost(count)
+        self.sent += count
+        if written != len(chunk):
+            self._block(chunk, written)
+        return True
+
+    def control(self, payload: bytes) -> None:
+        """Send an event, as JSON, that must not be dropped."""
+        self.raw(build(Opcode.TEXT, payload))
+
+    def raw(self, data: bytes) -> None:
+        """Send whole frames, or the handshake's answer, in their order."""
+        if self.closing:
+            return
+        if self._blocked:
+            self._queue(self._take_gap() + data, 0)
+        else:
+            self._write(data)
+
+    def close(self, code: int, reason: str = "", *, flush: bool = True) -> None:
+        """Send a close frame, after what waits if `flush`, else instead of it."""
+        if self.closing:
+            return
+        if not flush:
+            self.discard()
+        frame = self._take_gap() + build_close(code, reason)
+        if self._blocked:
+            self._append(frame, 0)
+        else:
+            self._write(frame)
+        self.closing = True
+
+    def resume(self) -> None:
+        """The transport has passed everything on: send what waited."""
+        self._blocked = False
+        while self._backlog and not self._blocked:
+            self._write(self._take_piece())
+        if not self._blocked and self._gap is not None:
+            self._write(self._take_gap())
+
+    @property
+    def backlog_bytes(self) -> int:
+        """Bytes that wait here; what the transport and the kernel hold is not counted."""
+        return self._backlog_bytes
+
+    def discard(self) -> None:
+        """Let go of everything that waits."""
+        if self._backlog is None:
+            return
+        self._counters.discarded += sum(count for _, count in self._backlog)
+        self._budget.used -= self._backlog_bytes
+        self._backlog = None
+        self._backlog_bytes = 0
+
+    def _offer_blocked(self, chunk: bytes, count: int, first_seq: int, last_seq: int) -> bool:
+        self._counters.delivered -= count  # the fan-out counted them as written
+        if self.closing:
+            self._counters.discarded += count
+            return False
+        if self.mode is Mode.ALL:
+            self._queue(chunk, count)
+            return True
+        self.dropped += count
+        self._counters.dropped += count
+        earlier = self._gap
+        self._gap = (earlier[0], last_seq, earlier[2] + count) if earlier else (first_seq, last_seq, count)
+        return False
+
+    def _lost(self, count: int) -> bool:
+        # The peer is gone between queueing and sending: ordinary, and the transport will say so soon.
+        self._counters.delivered -= count
+        self._counters.discarded += count
+        self.closing = True
+        self._transport.abort()
+        return False
+
+    def _write(self, data: bytes) -> None:
+        try:
+            written = self._send(data)
+        except BlockingIOError:
+            written = 0
+        except OSError:
+            self._lost(0)
+            return
+        if written != len(data):
+            self._block(data, written)
+
+    def _block(self, data: bytes, written: int) -> None:
+        self._transport.write(memoryview(data)[written:])
+        # It may have been taken at once; then no resume_writing will come.
+        self._blocked = self._transport.get_write_buffer_size() > 0
+
+    def _queue(self, data: bytes, count: int) -> None:
+        budget = self._budget
+        if self._backlog_bytes + len(data) > budget.session_limit or budget.used + len(data) > budget.limit:
+            self._counters.discarded += count
+            if self.owner is not None:
+                self.owner.close(CloseCode.SLOW_CONSUMER, "slow consumer: resume", flush=False)
+            return
+        self._append(data, count)
+
+    def _append(self, data: bytes, count: int) -> None:
+        if self._backlog is None:
+            self._backlog = deque()
+        self._backlog.append((data, count))
+        self._backlog_bytes += len(data)
+        self._budget.used += len(data)
+
+    def _take_piece(self) -> bytes:
+        chunks: list[bytes] = []
+        size = 0
+        while self._backlog and size < _PIECE_BYTES:
+            chunk, count = self._backlog.popleft()
+            chunks.append(chunk)
+            size += len(chunk)
+            self.sent += count
+            self._counters.delivered += count
+        if not self._backlog:
+            self._backlog = None
+        self._backlog_bytes -= size
+        self._budget.used -= size
+        return b"".join(chunks)
+
+    def _take_gap(self) -> bytes:
+        if self._gap is None:
+            return b""
+        first, last, count = self._gap
+        self._gap = None
+        data = events.gap(first, last, count, why="slow")
+        return build(Opcode.TEXT, events.encode_event(events.GAP, data))

@@ -1,0 +1,221 @@
+"""The supervisor of `--workers N`: N gateways on one port, the dead restarted, the sum of their figures served.
+
+It finds a taken port by binding it alone first, then holds it bound, without listening, so that it stays ours
+while workers come and go. A worker that ends because it was misused (exit 2) ends the supervisor too; any other
+death is logged and answered with a new worker, after a back-off that a worker's ten good seconds reset.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import ujson
+
+from execgate.measure.classic import SERVER_HEADING
+from execgate.service import lifecycle, systemd
+from execgate.service.endpoints import TcpAddress, bind_error, resolve
+from execgate.service.exits import EXIT_FAILED, EXIT_OK, EXIT_USAGE
+from execgate.service.lifecycle import Stop
+from gateway.acceptor import bound_address, listen
+from gateway.config import GatewayConfig
+from gateway.core.stats import add_up
+from gateway.counters import Counters
+from gateway.http_server import PageServer, serve
+from gateway.pages import Pages
+from gateway.worker import PROGRAM, REPORT_VARIABLE
+
+log = logging.getLogger("gateway.supervisor")
+
+_FIRST_BACKOFF_S = 0.1
+_LONGEST_BACKOFF_S = 5.0
+_GOOD_RUN_S = 10.0
+_GRACE_S = 5.0  # on top of a worker's own drain
+_READY = f"{PROGRAM} ready "
+
+
+class _Slot:
+    """The place of one worker: the process that fills it now, and what it last reported."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.process: asyncio.subprocess.Process | None = None
+        self.figures: dict[str, Any] | None = None
+        self.restarts = 0
+        self.first_ready = asyncio.Event()
+
+
+class Supervisor:
+    """The parent of N workers.
+
+    Args:
+        config: the gateway's, with `workers` over 1.
+        arguments: the flags it was read from, passed on to the workers.
+
+    Raises:
+        UsageError: the port is taken.
+    """
+
+    def __init__(self, config: GatewayConfig, arguments: Sequence[str]) -> None:
+        self._config = config
+        self._holder = _hold_port(config.listen, config.share_port)
+        self._address = bound_address(self._holder)
+        self._arguments = [
+            *arguments,
+            *("--workers", "1"),
+            *("--listen", str(self._address)),
+            "--share-port",
+        ]
+        self._slots = [_Slot(number) for number in range(config.workers)]
+        self._heading_printed = False
+        self._status = EXIT_OK
+        self._started_s = time.monotonic()
+
+    async def run(self, stop: Stop) -> int:
+        """Keep the workers running until `stop`; return the exit status."""
+        listener = listen("--stats-listen", self._config.stats_listen, share_port=False)
+        pages = Pages(self.stats, self._readiness, with_page=False)
+        acceptor = serve(
+            listener,
+            PageServer(pages),
+            Counters(),
+            header_timeout_s=self._config.header_timeout_s,
+            max_exchanges=self._config.max_exchanges,
+        )
+        keepers = [asyncio.create_task(self._keep(slot, stop)) for slot in self._slots]
+        ready = asyncio.create_task(self._tell_ready(bound_address(listener)))
+        await stop.wait()
+        systemd.notify("STOPPING=1")
+        ready.cancel()
+        self._signal_workers(signal.SIGTERM)
+        _, late = await asyncio.wait(keepers, timeout=self._config.drain_s + _GRACE_S)
+        if late:
+            log.error("workers did not end in time count=%s", len(late))
+            self._signal_workers(signal.SIGKILL)
+            await asyncio.wait(late)
+            self._status = EXIT_FAILED
+        acceptor.close()
+        self._holder.close()
+        return self._status
+
+    def stats(self) -> dict[str, Any]:
+        """Return the sum of the workers' last reports, and each of them."""
+        reports = [slot.figures for slot in self._slots if slot.figures is not None]
+        return {
+            "process": f"supervisor-{os.getpid()}",
+            "pid": os.getpid(),
+            "ready": self._readiness()[0],
+            **add_up(reports),
+            "restarts": sum(slot.restarts for slot in self._slots),
+            "workers": reports,
+        }
+
+    def _readiness(self) -> tuple[bool, dict[str, Any]]:
+        """Ready while at least one worker is: the port is served."""
+        workers = [
+            {
+                "worker": slot.number,
+                "process": slot.figures["process"] if slot.figures else None,
+                "ready": bool(slot.figures and slot.figures["ready"]),
+            }
+            for slot in self._slots
+        ]
+        is_ready = any(worker["ready"] for worker in workers)
+        return is_ready, {"process": f"supervisor-{os.getpid()}", "ready": is_ready, "workers": workers}
+
+    async def _tell_ready(self, stats_address: TcpAddress) -> None:
+        for slot in self._slots:
+            await slot.first_ready.wait()
+        facts = {"listen": self._address, "feed": self._config.feed, "workers": len(self._slots)}
+        lifecycle.tell_ready(PROGRAM, to_stderr=self._config.csv, **facts, stats=stats_address)
+
+    async def _keep(self, slot: _Slot, stop: Stop) -> None:
+        backoff_s = _FIRST_BACKOFF_S
+        while not stop.requested:
+            started_s = time.monotonic()
+            status = await self._run_once(slot)
+            if stop.requested:
+                return
+            if status == EXIT_USAGE:
+                self._status = status
+                stop.request()
+                return
+            if time.monotonic() - started_s > _GOOD_RUN_S:
+                backoff_s = _FIRST_BACKOFF_S
+            log.error("worker died worker=%s status=%s restart_in_s=%g", slot.number, status, backoff_s)
+            slot.restarts += 1
+            await stop.wait(backoff_s)
+            backoff_s = min(2 * backoff_s, _LONGEST_BACKOFF_S)
+
+    async def _run_once(self, slot: _Slot) -> int:
+        """Run one worker to its end; return its exit status."""
+        reports, report_to = os.pipe()
+        environment = lifecycle.child_environment() | {REPORT_VARIABLE: str(report_to)}
+        environment.pop("NOTIFY_SOCKET", None)  # the supervisor speaks for all
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "execgate", "gateway", *self._arguments),
+            stdout=asyncio.subprocess.PIPE,
+            pass_fds=[report_to],
+            env=environment,
+        )
+        os.close(report_to)
+        slot.process = process
+        log.info("worker started worker=%s pid=%s", slot.number, process.pid)
+        await asyncio.gather(self._read_words(slot, process), self._read_reports(slot, reports))
+        status = await process.wait()
+        slot.process = slot.figures = None
+        return status
+
+    async def _read_words(self, slot: _Slot, process: asyncio.subprocess.Process) -> None:
+        """Pass a worker's results on; its ready line is for us, and the CSV heading comes once."""
+        assert process.stdout is not None  # asked for above
+        async for line in process.stdout:
+            words = line.decode(errors="replace").rstrip("\n")
+            if words.startswith(_READY):
+                slot.first_ready.set()
+            elif words != SERVER_HEADING or not self._heading_printed:
+                self._heading_printed |= words == SERVER_HEADING
+                print(words, flush=True)
+
+    async def _read_reports(self, slot: _Slot, descriptor: int) -> None:
+        reader = asyncio.StreamReader()
+        pipe = os.fdopen(descriptor, "rb", buffering=0)
+        loop = asyncio.get_running_loop()
+        transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), pipe)
+        async for line in reader:
+            slot.figures = ujson.loads(line)
+            if slot.figures and slot.figures["ready"]:
+                slot.first_ready.set()
+        transport.close()
+
+    def _signal_workers(self, signum: int) -> None:
+        for slot in self._slots:
+            if slot.process is not None and slot.process.returncode is None:
+                slot.process.send_signal(signum)
+
+
+def _hold_port(address: TcpAddress, share_port: bool) -> socket.socket:
+    """Return a socket that is bound to `address`, shareable, and does not listen.
+
+    Raises:
+        UsageError: another process listens there, and nobody said that it is shared on purpose.
+    """
+    if not share_port:
+        probe = listen("--listen", address, share_port=False)
+        address = bound_address(probe)
+        probe.close()
+    family, sockaddr = resolve("--listen", address)
+    holder = socket.socket(family, socket.SOCK_STREAM)
+    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    try:
+        holder.bind(sockaddr)
+    except OSError as error:
+        holder.close()
+        raise bind_error("--listen", address, error) from None
+    return holder

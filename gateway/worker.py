@@ -1,0 +1,230 @@
+"""One gateway process: its parts put together, its life from the bound port to the last close frame.
+
+bind -> join the feed -> ready -> serve -> SIGTERM -> stop accepting -> drain to a deadline -> close -> exit 0
+"""
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Coroutine, Sequence
+from typing import Any
+
+import ujson
+
+from execgate.measure.classic import SERVER_HEADING, ClassicMetrics, csv_line
+from execgate.service import lifecycle, systemd
+from execgate.service.lifecycle import Stop
+from execgate.service.vitals import LoopLag, ProcessVitals
+from execgate.wire import events
+from execgate.wire.close_codes import CloseCode
+from gateway.acceptor import bound_address, listen
+from gateway.config import GatewayConfig
+from gateway.connection import CLOSE_TIMEOUT_S, Site
+from gateway.core.policy import OpenPolicy
+from gateway.core.rate import AddressLimiter
+from gateway.core.session import Mode
+from gateway.counters import Counters
+from gateway.fanout import Fanout, FeedState
+from gateway.feed import Feed
+from gateway.front import Front
+from gateway.http_server import serve
+from gateway.keepalive import Keepalive
+from gateway.limits import Limits
+from gateway.orders import ImmediateHandler, OrderDesk
+from gateway.outbound import Outbound, OutboundBudget
+from gateway.pages import Pages
+
+log = logging.getLogger("gateway")
+
+REPORT_VARIABLE = "EXECGATE_REPORT_FD"
+"""A supervisor passes a pipe in it; the worker writes its figures there, a JSON line at a time."""
+
+PROGRAM = "execgate gateway"
+_REPORT_S = 0.5
+_LAG_WINDOW_S = 1.0
+_KIB, _MIB = 1024, 1024 * 1024
+
+
+class Worker:
+    """The parts of one gateway.
+
+    Raises:
+        UsageError: the port or the feed's endpoint can't be had.
+    """
+
+    def __init__(self, config: GatewayConfig) -> None:
+        self._config = config
+        self._started_s = time.monotonic()
+        self._live = asyncio.Event()
+        self._vitals = ProcessVitals()
+        self._lag = LoopLag()
+        self._loop_lag_s = 0.0  # the worst of the last full second
+        self._metrics = ClassicMetrics(config.outlier_size) if config.csv else None
+        limits = _limits(config)
+        counters = Counters()
+        fanout = Fanout(counters, self._live.set, _exhausted)
+        self._site = Site(
+            name=f"gateway-{os.getpid()}",
+            limits=limits,
+            counters=counters,
+            fanout=fanout,
+            desk=OrderDesk(ImmediateHandler(), config.order_timeout_s, counters, self._metrics),
+            keepalive=Keepalive(limits, fanout),
+            budget=OutboundBudget(config.outbound_kib * _KIB, config.outbound_total_mib * _MIB),
+        )
+        pages = Pages(self.stats, self._readiness, with_page=True)
+        policy = OpenPolicy(config.messages_per_s, config.max_topics)
+        self._front = Front(self._site, pages, policy, config.allowed_origin, config.max_connections)
+        self._listener = listen(
+            "--listen",
+            config.listen,
+            share_port=config.share_port,
+            user_timeout_s=config.idle_s,
+            send_buffer_bytes=config.send_buffer_kib * _KIB,
+        )
+        self._feed = Feed(config.feed, config.zmq_hwm, config.feed_stale_s, fanout)
+
+    async def run(self, stop: Stop) -> None:
+        """Serve until `stop`, then drain."""
+        config = self._config
+        address = bound_address(self._listener)
+        limiter = None
+        if config.connections_per_s:
+            limiter = AddressLimiter(config.connections_per_s, config.connection_burst)
+        acceptor = serve(
+            self._listener,
+            self._front,
+            self._site.counters,
+            header_timeout_s=config.header_timeout_s,
+            max_exchanges=config.max_exchanges,
+            limiter=limiter,
+        )
+        self._lag.start()
+        self._site.keepalive.start()
+        self._feed.start()
+        log.info("listening address=%s feed=%s waiting for the feed", address, config.feed)
+        tasks = [asyncio.create_task(task) for task in self._chores(address)]
+        await stop.wait()
+        systemd.notify("STOPPING=1")
+        self._front.is_draining = True
+        acceptor.close()
+        await self._drain()
+        for task in tasks:
+            task.cancel()
+        self._site.keepalive.stop()
+        self._site.desk.close()
+        self._lag.stop()
+        self._feed.close()
+        log.info("stopped delivered=%s", self._site.counters.delivered)
+
+    def stats(self) -> dict[str, Any]:
+        """Return the figures of `/stats`; `docs/gateway.md` explains each."""
+        site, fanout, counters = self._site, self._site.fanout, self._site.counters
+        return {
+            "process": site.name,
+            "pid": os.getpid(),
+            "ready": self._readiness()[0],
+            "uptime_s": round(time.monotonic() - self._started_s, 1),
+            "feed": {
+                "state": fanout.state.value,
+                "epoch": fanout.epoch,
+                "seq": fanout.seq,
+                "feed_lag_ms": fanout.lag_us / 1000,
+                **counters.upstream,
+            },
+            "connections": len(site.keepalive),
+            "subscribers": dict(fanout.subscribers),
+            "delivered": counters.delivered,
+            "dropped": counters.dropped,
+            "discarded": counters.discarded,
+            "queued_bytes": site.budget.used,
+            "orders": dict(counters.orders),
+            "closes": dict(counters.closes),
+            "refused": dict(counters.refused),
+            "loop_lag_ms": round(self._loop_lag_s * 1000, 3),
+            "cpu_s": self._vitals.cpu_s(),
+            "rss_bytes": self._vitals.rss_bytes(),
+        }
+
+    def _readiness(self) -> tuple[bool, dict[str, Any]]:
+        state = self._site.fanout.state
+        is_ready = state is FeedState.LIVE and not self._front.is_draining
+        details = {
+            "process": self._site.name,
+            "ready": is_ready,
+            "feed": state.value,
+            "draining": self._front.is_draining,
+        }
+        return is_ready, details
+
+    def _chores(self, address: object) -> Sequence[Coroutine[Any, Any, None]]:
+        return self._tell_ready(address), self._print_csv(), self._report(), self._watch_lag()
+
+    async def _watch_lag(self) -> None:
+        while True:
+            await asyncio.sleep(_LAG_WINDOW_S)
+            self._loop_lag_s = self._lag.take_worst_s()
+
+    async def _tell_ready(self, address: object) -> None:
+        await self._live.wait()
+        facts = {"listen": address, "feed": self._config.feed, "seq": self._site.fanout.seq}
+        lifecycle.tell_ready(PROGRAM, to_stderr=self._config.csv, **facts)
+
+    async def _print_csv(self) -> None:
+        if self._metrics is None:
+            return
+        print(SERVER_HEADING, flush=True)
+        while True:
+            await asyncio.sleep(self._config.csv_interval_s)
+            connections = len(self._site.keepalive)
+            subscribers = sum(self._site.fanout.subscribers.values())
+            print(csv_line(connections, subscribers, self._vitals.interval(), self._metrics.take()), flush=True)
+
+    async def _report(self) -> None:
+        descriptor = os.environ.get(REPORT_VARIABLE)
+        if descriptor is None:
+            return
+        os.set_blocking(int(descriptor), False)
+        while True:
+            try:
+                os.write(int(descriptor), ujson.dumps(self.stats()).encode() + b"\n")
+            except BlockingIOError:
+                pass  # the supervisor is busy: the next one tells more
+            await asyncio.sleep(_REPORT_S)
+
+    async def _drain(self) -> None:
+        """Tell clients to leave, then close those that have not."""
+        keepalive, drain_s = self._site.keepalive, self._config.drain_s
+        notice = events.encode_event(events.DRAIN, {"after_ms": round(drain_s * 1000)})
+        for connection in keepalive.connections():
+            connection.outbound.control(notice)
+        log.info("draining connections=%s deadline_s=%g", len(keepalive), drain_s)
+        await self._emptied(drain_s)
+        for connection in keepalive.connections():
+            connection.close(CloseCode.RESTART, "the gateway stops")
+        await self._emptied(CLOSE_TIMEOUT_S + 0.5)
+
+    async def _emptied(self, timeout_s: float) -> None:
+        deadline = time.monotonic() + timeout_s
+        while len(self._site.keepalive) and time.monotonic() < deadline:
+            await asyncio.sleep(0.02)
+
+
+def _exhausted(member: Outbound) -> None:
+    if member.owner is not None:
+        member.owner.exhausted()
+
+
+def _limits(config: GatewayConfig) -> Limits:
+    return Limits(
+        message_bytes=config.max_message_kib * _KIB,
+        depth=config.max_depth,
+        fragments=config.max_fragments,
+        message_timeout_s=config.message_timeout_s,
+        heartbeat_s=config.heartbeat_s,
+        ping_s=config.ping_s,
+        idle_s=config.idle_s,
+        default_mode=Mode.VOLATILE if config.emit_volatile else Mode.ALL,
+        explicit_subscribe=config.explicit_subscribe,
+    )

@@ -1,6 +1,8 @@
 """The load generator: many clients of a WebSocket server, and what they saw.
 
-The road of a sample through here: a pacer says when it was due -> the client shell sends or receives -> the
-recorder -> the interval log -> the report. It is a client: it imports nothing of `gateway` or `publisher`, and
-meets them over sockets, or starts them as processes.
+The road of a sample through here: `execgate.measure.pacer` says when it was due -> `subscriber.py` or
+`order_client.py` sends and receives through `client.py`'s interface (`raw_client.py` is its first
+implementation) -> `core/recorder.py` -> `interval_log.py` -> `core/summary.py`, which makes the report from
+the records alone. `crowd.py` holds the clients, `classic.py` adds them as the programs of 2012 did, `app.py`
+is the command. It is a client: it imports nothing of `gateway` or `publisher`, and meets them over sockets.
 """

@@ -1,6 +1,10 @@
-"""An independent WebSocket client (the `websockets` library) that speaks our events."""
+"""Two WebSocket clients that speak our events: an independent one (the `websockets` library), and a raw socket."""
 
+import base64
 import json
+import os
+import socket
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
@@ -9,6 +13,8 @@ from websockets.sync.client import connect
 from websockets.typing import Subprotocol
 
 from execgate.wire.events import SUBPROTOCOL
+from execgate.wire.frame_builder import Opcode, build_masked, header
+from execgate.wire.frame_parser import Closing, Event, FrameParser, Text
 
 TIMEOUT_S = 10.0
 
@@ -18,9 +24,9 @@ class Client:
 
     def __init__(self, address: str, *, subscribe_at_connect: bool = True, **options: Any) -> None:
         subprotocols = None if subscribe_at_connect else [Subprotocol(SUBPROTOCOL)]
-        self.connection = connect(
-            f"ws://{address}/ws", subprotocols=subprotocols, compression=None, **options
-        )
+        options.setdefault("proxy", None)
+        self._connecting = connect(f"ws://{address}/ws", subprotocols=subprotocols, compression=None, **options)
+        self.connection = self._connecting.__enter__()
 
     def __enter__(self) -> Self:
         return self
@@ -47,6 +53,30 @@ class Client:
             if message["event"] == event:
                 return message
 
+    def ask(self, event: str, data: Any = None, message_id: Any = None) -> dict[str, Any]:
+        """Send, and return the next event that is no update, heartbeat or hello."""
+        self.send(event, data, message_id)
+        while True:
+            message = self.receive()
+            if message["event"] not in ("receive-execs", "heartbeat", "hello"):
+                return message
+
+    def subscribe(self, **data: Any) -> dict[str, Any]:
+        """Subscribe and return the data of `subscribed`."""
+        answer = self.ask("subscribe-execs", data)
+        assert answer["event"] == "subscribed", answer
+        return dict(answer["data"])
+
+    def seqs(self, count: int) -> list[int]:
+        """Return the seqs of the next `count` updates; only heartbeats may stand between them."""
+        found: list[int] = []
+        while len(found) < count:
+            message = self.receive()
+            assert message["event"] in ("receive-execs", "heartbeat", "hello", "subscribed"), message
+            if message["event"] == "receive-execs":
+                found.append(message["data"]["seq"])
+        return found
+
     def close_code(self, timeout_s: float = TIMEOUT_S) -> int:
         """Read until the server closes; return its close code."""
         try:
@@ -54,3 +84,133 @@ class Client:
                 self.connection.recv(timeout_s)
         except ConnectionClosed as closed:
             return closed.rcvd.code if closed.rcvd else 1006
+
+
+def handshake_request(address: str, *, path: str = "/ws", **headers: str | None) -> bytes:
+    """Return a request for a WebSocket; `headers` replace its own, None leaves one out (`_` stands for `-`)."""
+    fields: dict[str, str | None] = {
+        "Host": address,
+        "Upgrade": "websocket",
+        "Connection": "Upgrade",
+        "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Key": base64.b64encode(os.urandom(16)).decode(),
+        "Sec-WebSocket-Protocol": SUBPROTOCOL,
+    }
+    fields.update({name.replace("_", "-"): value for name, value in headers.items()})
+    lines = [f"{name}: {value}" for name, value in fields.items() if value is not None]
+    return "\r\n".join([f"GET {path} HTTP/1.1", *lines, "", ""]).encode()
+
+
+def open_socket(address: str, receive_buffer: int | None = None) -> socket.socket:
+    """Return a connected TCP socket, with a small receive buffer where one is asked for."""
+    host, _, port = address.rpartition(":")
+    family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock.settimeout(TIMEOUT_S)
+    if receive_buffer is not None:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+    sock.connect((host.strip("[]"), int(port)))
+    return sock
+
+
+def exchange(address: str, request: bytes) -> tuple[int, str]:
+    """Send `request` as it is; return the status (0: closed without an answer) and all that came."""
+    with open_socket(address) as sock:
+        sock.sendall(request)
+        answer = b""
+        try:
+            while b"\r\n\r\n" not in answer:
+                piece = sock.recv(65536)
+                if not piece:
+                    break
+                answer += piece
+        except ConnectionResetError:
+            pass
+    words = answer.split(maxsplit=2)
+    return int(words[1]) if len(words) > 1 else 0, answer.decode(errors="replace")
+
+
+class RawClient:
+    """A WebSocket by hand: it sends what no library would, and reads only when it is told to.
+
+    It answers no ping and no close frame.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        *,
+        receive_buffer: int | None = None,
+        early: bytes = b"",
+        headers: Mapping[str, str | None] | None = None,
+    ) -> None:
+        self.socket = open_socket(address, receive_buffer)
+        self._parser = FrameParser(server=False, max_message_bytes=1 << 24)
+        self._events: list[Event] = []
+        self.socket.sendall(handshake_request(address, **(headers or {})) + early)
+        head = b""
+        while b"\r\n\r\n" not in head:
+            piece = self.socket.recv(1)  # not a byte of the frames behind it
+            assert piece, head
+            head += piece
+        assert head.startswith(b"HTTP/1.1 101 "), head
+        self.head = head.decode()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.socket.close()
+
+    def send(self, event: str, data: Any = None) -> None:
+        self.send_frame(Opcode.TEXT, json.dumps({"event": event, "data": data or {}}).encode())
+
+    def send_frame(self, opcode: int, payload: bytes, *, fin: bool = True, masked: bool = True) -> None:
+        mask = os.urandom(4)
+        frame = build_masked(opcode, payload, mask, fin=fin)
+        self.socket.sendall(frame if masked else header(opcode, len(payload), fin=fin) + payload)
+
+    def next(self, timeout_s: float = TIMEOUT_S) -> Event | None:
+        """Return the next message or control frame; None at the end of the stream."""
+        self.socket.settimeout(timeout_s)
+        while not self._events:
+            try:
+                data = self.socket.recv(65536)
+            except ConnectionResetError:
+                return None
+            if not data:
+                return None
+            self._events += self._parser.feed(data)
+        return self._events.pop(0)
+
+    def receive(self, timeout_s: float = TIMEOUT_S) -> dict[str, Any]:
+        """Return the next event, past control frames."""
+        while True:
+            event = self.next(timeout_s)
+            assert event is not None and not isinstance(event, Closing), event
+            if isinstance(event, Text):
+                return dict(json.loads(event.text))
+
+    def receive_event(self, name: str, timeout_s: float = TIMEOUT_S) -> dict[str, Any]:
+        """Skip to the next event of that name."""
+        while True:
+            message = self.receive(timeout_s)
+            if message["event"] == name:
+                return message
+
+    def until_closed(self, timeout_s: float = TIMEOUT_S) -> tuple[list[dict[str, Any]], int | None]:
+        """Read to the end; return the events before it and the close code, None without a close frame."""
+        messages: list[dict[str, Any]] = []
+        while True:
+            event = self.next(timeout_s)
+            if event is None:
+                return messages, None
+            if isinstance(event, Closing):
+                return messages, event.code
+            if isinstance(event, Text):
+                messages.append(json.loads(event.text))
+
+    def close_code(self, timeout_s: float = TIMEOUT_S) -> int | None:
+        return self.until_closed(timeout_s)[1]

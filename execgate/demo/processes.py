@@ -9,6 +9,7 @@ import os
 import re
 import signal
 import sys
+import time
 from asyncio.subprocess import DEVNULL, PIPE
 from collections import deque
 from collections.abc import Mapping
@@ -25,7 +26,9 @@ from execgate.wire.errors import ExecgateError
 
 READY_TIMEOUT_S = 20.0
 END_TIMEOUT_S = 10.0
+LAST_WORDS_S = 0.5
 STDERR_LINES = 10
+_STILL_THERE = 0  # kill(2): signal 0 only asks
 _MAX_LINE_BYTES = 4 * 1024 * 1024  # a record with its histograms is a line
 _FACT = re.compile(r"(\w+)=(\S+)")
 _MIB = 1024 * 1024
@@ -55,8 +58,11 @@ class Child:
         self.ended = asyncio.create_task(self._wait())
 
     async def _wait(self) -> int:
-        await asyncio.gather(self._read_stdout(), self._read_stderr())
-        return await self.process.wait()
+        readers = [asyncio.create_task(self._read_stdout()), asyncio.create_task(self._read_stderr())]
+        status = await self.process.wait()
+        # Its last words; not to the end of the pipes, which its own children may hold open.
+        await asyncio.wait(readers, timeout=LAST_WORDS_S)
+        return status
 
     async def _read_stdout(self) -> None:
         assert self.process.stdout is not None
@@ -77,13 +83,26 @@ class Child:
         return ChildError(f"{self.name} {what}; its last words:{words}")
 
     async def end(self) -> None:
-        """Ask it to end, wait, and kill it where it does not."""
+        """Ask it to end, wait, and kill it where it does not; then the same for what it left behind."""
         for signum in (signal.SIGTERM, signal.SIGKILL):
             if self.process.returncode is None:
                 self.process.send_signal(signum)
             done, _ = await asyncio.wait([self.ended], timeout=END_TIMEOUT_S)
             if done:
-                return
+                break
+        for signum in (signal.SIGTERM, signal.SIGKILL):
+            deadline = time.monotonic() + END_TIMEOUT_S
+            while self._left_behind(signum) and time.monotonic() < deadline:
+                await asyncio.sleep(0.05)
+                signum = _STILL_THERE
+
+    def _left_behind(self, signum: int) -> bool:
+        """Signal the rest of its process group, which is its own since it leads a session."""
+        try:
+            os.killpg(self.process.pid, signum)
+        except ProcessLookupError:
+            return False
+        return True
 
 
 class Children:

@@ -5,6 +5,7 @@ the ring is an index. What falls off the old end is gone, and `floor` says so.
 """
 
 from collections import deque
+from itertools import islice
 
 from execgate.wire.update import Update
 
@@ -45,6 +46,13 @@ class MemoryLog:
 
     def read(self, first: int, last: int) -> list[Update]:
         """Return updates `first` to `last`, inclusive, as far as they are held."""
-        floor = self.floor
-        start, stop = max(first, floor) - floor, min(last, self.ceiling) - floor + 1
-        return [self._updates[index] for index in range(start, max(start, stop))]
+        held = len(self._updates)
+        start = max(first - self.floor, 0)
+        stop = min(last - self.floor + 1, held)
+        if start >= stop:
+            return []
+        # Walked once from the nearer end: each index into a deque walks there anew (100,000 updates from the
+        # middle of a million: 720 ms).
+        if start < held - stop:
+            return list(islice(self._updates, start, stop))
+        return list(islice(reversed(self._updates), held - stop, held - start))[::-1]

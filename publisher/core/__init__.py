@@ -1,1 +1,1 @@
-"""PURE: decisions of the publisher without I/O or clock: rows, lines, stamping."""
+"""PURE: decisions of the publisher without I/O or clock: rows, lines, recorded pace, stamping."""

@@ -1,1 +1,1 @@
-"""Where execs come from: each source is an asynchronous iterator of checked batches."""
+"""Where execs come from: each source is an asynchronous iterator of checked batches (`base`)."""

@@ -1,0 +1,334 @@
+/* The measuring client of the benchmarks: one thread, epoll, as cheap as a client gets.
+ *
+ * It opens N WebSockets, then either receives a stream or sends orders, and counts what arrives: messages, gaps,
+ * duplicates, a hash of the content, latency from the "ts_us" that each message carries. It knows nothing of any
+ * server: whatever stands around the data, it looks for "ts_us": and "seq": in a text frame.
+ *
+ *   client HOST PORT CONNECTIONS SECONDS [option value]...
+ *     connect-rate N   new connections a second (default 2000)
+ *     path P           default /ws
+ *     say TEXT         text message to send once connected (may come twice)
+ *     orders closed    each connection sends its next order when the last is answered
+ *     orders N         N orders a second over all connections, on a fixed schedule
+ *     wait-close 1     afterwards, wait for a line on standard input before closing (memory is read meanwhile)
+ *
+ * Prints "connected N failed N" when all have been tried, "start" when it begins to count, "end" when it stops
+ * (2 s without counting lie before "start"), and one line of JSON. The driver samples the server's CPU at those
+ * words. Times are microseconds.
+ */
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { UNUSED, CONNECTING, SHAKING, OPEN, DEAD };
+
+struct connection {
+    int fd, state;
+    uint64_t last_seq, sent_us;
+    uint8_t *rest; /* the beginning of a frame that has not arrived whole */
+    size_t rest_length;
+};
+
+static struct connection *connections;
+static int epoll_fd, opened, failed;
+static uint8_t buffer[4 << 20];
+static const char *path = "/ws", *say[2];
+static int say_count;
+static char host[64];
+static int port;
+
+static int counting, orders_closed;
+static double orders_rate;
+static uint64_t messages, bytes, missing, duplicates, reordered, content_differs, closed_by_server;
+static uint64_t orders_sent, orders_answered, order_number;
+
+#define SEQS 65536
+static uint64_t seq_of[SEQS], hash_of[SEQS], first_us[SEQS], last_us[SEQS];
+static uint32_t seen[SEQS];
+
+#define BUCKETS 26000
+static uint64_t histogram[BUCKETS], recorded;
+
+static uint64_t now_us(clockid_t clock) {
+    struct timespec t;
+    clock_gettime(clock, &t);
+    return (uint64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
+}
+
+static void record(int64_t us) {
+    uint64_t v = us < 0 ? 0 : us > 0xffffffffLL ? 0xffffffffULL : (uint64_t)us;
+    int shift = v < 2048 ? 0 : 64 - __builtin_clzll(v) - 11;
+    histogram[shift * 1024 + (v >> shift)]++;
+    recorded++;
+}
+
+static double percentile(double percent) {
+    uint64_t wanted = (uint64_t)(recorded * percent / 100.0 + 0.999999), reached = 0;
+    for (int i = 0; i < BUCKETS; i++) {
+        reached += histogram[i];
+        if (reached >= wanted && reached) {
+            int shift = i < 2048 ? 0 : i / 1024 - 1;
+            return (double)(((uint64_t)(i - shift * 1024) + 1) << shift) - 1;
+        }
+    }
+    return 0;
+}
+
+static uint64_t number_after(const uint8_t *at, size_t length, const char *name, size_t name_length) {
+    const uint8_t *found = memmem(at, length, name, name_length);
+    if (!found) return 0;
+    uint64_t value = 0;
+    for (const uint8_t *p = found + name_length; p < at + length && *p >= '0' && *p <= '9'; p++)
+        value = value * 10 + (*p - '0');
+    return value;
+}
+
+static void send_text(struct connection *c, const char *text, size_t length) {
+    uint8_t frame[4096];
+    static const uint8_t mask[4] = {0x37, 0xfa, 0x21, 0x3d};
+    size_t n = 0;
+    frame[n++] = 0x81;
+    if (length < 126) frame[n++] = 0x80 | length;
+    else { frame[n++] = 0x80 | 126; frame[n++] = length >> 8; frame[n++] = length & 255; }
+    memcpy(frame + n, mask, 4);
+    n += 4;
+    for (size_t i = 0; i < length; i++) frame[n + i] = text[i] ^ mask[i & 3];
+    n += length;
+    if (send(c->fd, frame, n, MSG_NOSIGNAL) != (ssize_t)n) { fprintf(stderr, "short send\n"); exit(1); }
+}
+
+static void send_order(struct connection *c) {
+    char text[1024];
+    c->sent_us = now_us(CLOCK_MONOTONIC);
+    int n = snprintf(text, sizeof text,
+        "{\"event\":\"order-request\",\"data\":{\"request\":%llu,\"rows\":1,\"timestamp\":%llu,\"address\":\"bench\","
+        "\"execs\":[{\"sequence\":0,\"activityDateStr\":\"2026-11-24\",\"com\":3,\"price\":42,\"accountId\":1772139,"
+        "\"symbol\":\"QQQ\",\"transaction\":\"STO\",\"description\":\"QQQ Stock\",\"qty\":100,\"key\":\"QQQ:::S\","
+        "\"netAmount\":420}]}}",
+        (unsigned long long)++order_number, (unsigned long long)(now_us(CLOCK_REALTIME) / 1000));
+    send_text(c, text, n);
+    if (counting) orders_sent++;
+}
+
+static void take_update(struct connection *c, const uint8_t *payload, size_t length, uint64_t wall_us) {
+    size_t head = length < 400 ? length : 400;
+    uint64_t seq = number_after(payload, head, "\"seq\":", 6), ts = number_after(payload, head, "\"ts_us\":", 8);
+    if (!seq || !ts) return;
+    if (counting) {
+        messages++;
+        bytes += length;
+        record((int64_t)(wall_us - ts));
+        if (c->last_seq) {
+            if (seq > c->last_seq + 1) missing += seq - c->last_seq - 1;
+            else if (seq == c->last_seq) duplicates++;
+            else if (seq < c->last_seq) reordered++;
+        }
+        uint32_t slot = seq & (SEQS - 1);
+        if (seq_of[slot] != seq) { seq_of[slot] = seq; seen[slot] = 0; hash_of[slot] = 0; first_us[slot] = wall_us; }
+        last_us[slot] = wall_us;
+        if ((seen[slot]++ & 63) == 0) { /* every 64th copy of an update is compared with the first */
+            const uint8_t *execs = memmem(payload, length, "\"execs\"", 7);
+            uint64_t hash = 1469598103934665603ULL;
+            for (const uint8_t *p = execs; p && p < payload + length && *p != ']'; p++)
+                hash = (hash ^ *p) * 1099511628211ULL;
+            if (!hash_of[slot]) hash_of[slot] = hash;
+            else if (hash_of[slot] != hash) content_differs++;
+        }
+    }
+    c->last_seq = seq;
+}
+
+static void take_text(struct connection *c, const uint8_t *payload, size_t length, uint64_t wall_us) {
+    if (length == 1 && payload[0] == '2') { send_text(c, "3", 1); return; } /* Engine.IO's ping */
+    if ((orders_closed || orders_rate) && memmem(payload, length < 64 ? length : 64, "order-response", 14)) {
+        if (counting) { orders_answered++; record((int64_t)(now_us(CLOCK_MONOTONIC) - c->sent_us)); }
+        if (orders_closed) send_order(c);
+        return;
+    }
+    take_update(c, payload, length, wall_us);
+}
+
+static void die(struct connection *c) {
+    if (c->state == OPEN) closed_by_server++; else failed++;
+    close(c->fd);
+    c->state = DEAD;
+}
+
+/* Take whole frames from data; return how many bytes they were. */
+static size_t take_frames(struct connection *c, const uint8_t *data, size_t length, uint64_t wall_us) {
+    size_t at = 0;
+    while (length - at >= 2) {
+        size_t head = 2;
+        uint64_t size = data[at + 1] & 127;
+        if (size == 126) { head = 4; if (length - at < 4) break; size = data[at + 2] << 8 | data[at + 3]; }
+        else if (size == 127) {
+            head = 10;
+            if (length - at < 10) break;
+            size = 0;
+            for (int i = 0; i < 8; i++) size = size << 8 | data[at + 2 + i];
+        }
+        if (length - at < head + size) break;
+        int opcode = data[at] & 15;
+        if (opcode == 1) take_text(c, data + at + head, size, wall_us);
+        else if (opcode == 9) {
+            uint8_t pong[6] = {0x8a, 0x80, 0, 0, 0, 0};
+            if (size == 0 && send(c->fd, pong, 6, MSG_NOSIGNAL) != 6) return length;
+        } else if (opcode == 8) { die(c); return length; }
+        at += head + size;
+    }
+    return at;
+}
+
+static void shake(struct connection *c) {
+    char request[512];
+    int n = snprintf(request, sizeof request,
+        "GET %s HTTP/1.1\r\nHost: %s:%d\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
+        "%s\r\n", path, host, port, orders_closed || orders_rate ? "Sec-WebSocket-Protocol: execgate.1\r\n" : "");
+    if (send(c->fd, request, n, MSG_NOSIGNAL) != n) { die(c); return; }
+    c->state = SHAKING;
+    struct epoll_event e = {.events = EPOLLIN, .data.ptr = c};
+    epoll_ctl(epoll_fd, EPOLL_CTL_MOD, c->fd, &e);
+}
+
+static void read_from(struct connection *c) {
+    size_t held = c->rest_length;
+    if (held) memcpy(buffer, c->rest, held);
+    ssize_t n = recv(c->fd, buffer + held, sizeof buffer - held - 1, 0);
+    if (n <= 0) { if (n == 0 || (errno != EAGAIN && errno != EINTR)) die(c); return; }
+    uint64_t wall_us = now_us(CLOCK_REALTIME);
+    size_t length = held + n, used = 0;
+    if (c->state == SHAKING) {
+        uint8_t *end = memmem(buffer, length, "\r\n\r\n", 4);
+        if (end) {
+            if (memcmp(buffer, "HTTP/1.1 101", 12)) { die(c); return; }
+            c->state = OPEN;
+            opened++;
+            used = end + 4 - buffer;
+            for (int i = 0; i < say_count; i++) send_text(c, say[i], strlen(say[i]));
+        }
+    }
+    if (c->state == OPEN) used += take_frames(c, buffer + used, length - used, wall_us);
+    if (c->state == DEAD) return;
+    size_t left = length - used;
+    if (left || held) {
+        c->rest = realloc(c->rest, left ? left : 1);
+        memcpy(c->rest, buffer + used, left);
+        c->rest_length = left;
+    }
+}
+
+static void begin(struct connection *c) {
+    c->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (c->fd < 0) { failed++; c->state = DEAD; return; }
+    int one = 1;
+    setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(port)};
+    inet_pton(AF_INET, host, &a.sin_addr);
+    c->state = CONNECTING;
+    struct epoll_event e = {.events = EPOLLOUT, .data.ptr = c};
+    epoll_ctl(epoll_fd, EPOLL_CTL_ADD, c->fd, &e);
+    if (connect(c->fd, (struct sockaddr *)&a, sizeof a) && errno != EINPROGRESS) die(c);
+}
+
+static void turn(int timeout_ms) {
+    static struct epoll_event events[1024];
+    int n = epoll_wait(epoll_fd, events, 1024, timeout_ms);
+    for (int i = 0; i < n; i++) {
+        struct connection *c = events[i].data.ptr;
+        if (c->state == DEAD) continue;
+        if (c->state == CONNECTING) {
+            int error = 0;
+            socklen_t size = sizeof error;
+            getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &error, &size);
+            if (error) die(c); else shake(c);
+        } else read_from(c);
+    }
+}
+
+int main(int argc, char **argv) {
+    if (argc < 5) { fprintf(stderr, "usage: client HOST PORT CONNECTIONS SECONDS [option value]...\n"); return 2; }
+    snprintf(host, sizeof host, "%s", argv[1]);
+    port = atoi(argv[2]);
+    int wanted = atoi(argv[3]), wait_close = 0;
+    double seconds = atof(argv[4]), connect_rate = 2000;
+    for (int i = 5; i + 1 < argc; i += 2) {
+        if (!strcmp(argv[i], "connect-rate")) connect_rate = atof(argv[i + 1]);
+        else if (!strcmp(argv[i], "path")) path = argv[i + 1];
+        else if (!strcmp(argv[i], "say") && say_count < 2) say[say_count++] = argv[i + 1];
+        else if (!strcmp(argv[i], "wait-close")) wait_close = atoi(argv[i + 1]);
+        else if (!strcmp(argv[i], "orders")) {
+            if (!strcmp(argv[i + 1], "closed")) orders_closed = 1; else orders_rate = atof(argv[i + 1]);
+        } else { fprintf(stderr, "unknown option %s\n", argv[i]); return 2; }
+    }
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    connections = calloc(wanted, sizeof *connections);
+    epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    uint64_t start = now_us(CLOCK_MONOTONIC), deadline = start + (uint64_t)(wanted / connect_rate * 1e6) + 20000000;
+    int begun = 0;
+    while (opened + failed < wanted && now_us(CLOCK_MONOTONIC) < deadline) {
+        int due = (now_us(CLOCK_MONOTONIC) - start) * connect_rate / 1e6 + 1;
+        for (; begun < wanted && begun < due; begun++) begin(&connections[begun]);
+        turn(1);
+    }
+    double ramp_s = (now_us(CLOCK_MONOTONIC) - start) / 1e6;
+    failed += wanted - opened - failed;
+    printf("connected %d failed %d\n", opened, failed);
+    if (orders_closed)
+        for (int i = 0; i < wanted; i++) if (connections[i].state == OPEN) send_order(&connections[i]);
+    uint64_t begin_us = now_us(CLOCK_MONOTONIC) + 2000000, end_us = begin_us + (uint64_t)(seconds * 1e6), now;
+    uint64_t schedule_us = now_us(CLOCK_MONOTONIC), scheduled = 0;
+    struct rusage before = {0}, after;
+    double behind_us = 0;
+    while ((now = now_us(CLOCK_MONOTONIC)) < end_us) {
+        if (!counting && now >= begin_us) { counting = 1; getrusage(RUSAGE_SELF, &before); printf("start\n"); }
+        if (orders_rate) {
+            while (schedule_us + scheduled * 1e6 / orders_rate <= now) {
+                struct connection *c = &connections[scheduled % wanted];
+                double late = now - (schedule_us + scheduled * 1e6 / orders_rate);
+                if (counting && late > behind_us) behind_us = late;
+                scheduled++;
+                if (c->state == OPEN) send_order(c);
+            }
+            turn(0);
+        } else turn(10);
+    }
+    counting = 0;
+    getrusage(RUSAGE_SELF, &after);
+    printf("end\n");
+    double cpu_s = (after.ru_utime.tv_sec - before.ru_utime.tv_sec) + (after.ru_stime.tv_sec - before.ru_stime.tv_sec) +
+                   (after.ru_utime.tv_usec - before.ru_utime.tv_usec + after.ru_stime.tv_usec - before.ru_stime.tv_usec) / 1e6;
+    double spread = 0;
+    uint64_t spread_most = 0, whole = 0;
+    for (int i = 0; i < SEQS; i++)
+        if (seen[i] == (uint32_t)opened) {
+            uint64_t s = last_us[i] - first_us[i];
+            spread += s;
+            whole++;
+            if (s > spread_most) spread_most = s;
+        }
+    printf("{\"connected\":%d,\"failed\":%d,\"ramp_s\":%.3f,\"seconds\":%.3f,\"messages\":%llu,\"bytes\":%llu,\"missing\":%llu,"
+           "\"duplicates\":%llu,\"reordered\":%llu,\"content_differs\":%llu,\"closed_by_server\":%llu,"
+           "\"p50_us\":%.0f,\"p99_us\":%.0f,\"max_us\":%.0f,\"client_cpu_s\":%.3f,\"spread_mean_us\":%.0f,"
+           "\"spread_max_us\":%llu,\"whole_updates\":%llu,\"orders_sent\":%llu,\"orders_answered\":%llu,\"behind_us\":%.0f}\n",
+           opened, failed, ramp_s, seconds, (unsigned long long)messages, (unsigned long long)bytes,
+           (unsigned long long)missing, (unsigned long long)duplicates, (unsigned long long)reordered,
+           (unsigned long long)content_differs, (unsigned long long)closed_by_server, percentile(50), percentile(99),
+           percentile(100), cpu_s, whole ? spread / whole : 0, (unsigned long long)spread_most,
+           (unsigned long long)whole, (unsigned long long)orders_sent, (unsigned long long)orders_answered, behind_us);
+    fflush(stdout);
+    if (wait_close && getchar() == EOF) return 0;
+    return 0;
+}

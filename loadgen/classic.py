@@ -1,0 +1,178 @@
+"""The two client programs of 2012, to the letter: more clients every interval, and one CSV line for each.
+
+Called by `app.py`. On standard output stand the heading and the lines of 2012 and nothing else; raw records go
+to the interval log once a second, the summary to standard error.
+"""
+
+import asyncio
+import logging
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+
+import ujson
+
+from execgate.measure.classic import CLIENT_HEADING, ClassicMetrics, csv_line
+from execgate.service.endpoints import TcpAddress, resolve
+from execgate.service.exits import EXIT_FAILED, EXIT_OK
+from execgate.service.lifecycle import Stop
+from execgate.service.vitals import ProcessVitals
+from execgate.wire.errors import UsageError
+from loadgen.config import ClassicConfig, OrdersConfig
+from loadgen.core.orders import OrderBook
+from loadgen.core.summary import Summary, describe
+from loadgen.core.target import Target
+from loadgen.crowd import Crowd, Member
+from loadgen.interval_log import IntervalLog
+from loadgen.order_client import OrderClient
+from loadgen.raw_client import RawConnector
+from loadgen.subscriber import Subscriber
+
+RECORD_INTERVAL_S = 1.0
+OUTSTANDING_WAIT_S = 2.0
+_log = logging.getLogger("loadgen")
+
+
+def check_output(flag: str, path: str | None) -> None:
+    """Refuse a file that can't be written before the run, not after it.
+
+    Raises:
+        UsageError: names the flag and the file.
+    """
+    if path is None:
+        return
+    try:
+        Path(path).open("a").close()
+    except OSError as error:
+        raise UsageError(f"{flag} {path}: {error.strerror or error}") from None
+
+
+class ClassicRun:
+    """One run of either program."""
+
+    def __init__(self, config: ClassicConfig, stop: Stop, log: IntervalLog) -> None:
+        self._config = config
+        self._stop = stop
+        self._log = log
+        self._loop = asyncio.get_running_loop()
+        self._vitals = ProcessVitals()
+        self._summary = Summary()
+        self._metrics = ClassicMetrics(config.outlier_size)
+        timeout_ms = config.order_timeout_ms if isinstance(config, OrdersConfig) else 1.0
+        self._crowd = Crowd(
+            targets=[_resolved(target) for target in config.url],
+            connector=RawConnector(config.connect_timeout_ms / 1000),
+            random=Random(config.seed),
+            metrics=self._metrics,
+            book=OrderBook(round(timeout_ms * 1e6)),
+        )
+
+    async def run(self) -> int:
+        """Run until the time is up, a signal comes, or nobody could connect; return the exit status."""
+        print(CLIENT_HEADING, flush=True)
+        ticks = [
+            asyncio.create_task(self._every(RECORD_INTERVAL_S, self._record)),
+            asyncio.create_task(self._every(self._config.interval, self._step)),
+        ]
+        self._add_clients()
+        stopped = asyncio.create_task(self._stop.wait(self._config.for_))
+        # A tick that raises is our own bug: it ends the run and is shown, instead of a run without records.
+        await asyncio.wait([stopped, *ticks], return_when=asyncio.FIRST_COMPLETED)
+        self._crowd.stop_sending()
+        await self._wait_for_answers()
+        for task in (stopped, *ticks):
+            task.cancel()
+        for tick in ticks:
+            if tick.done() and not tick.cancelled():
+                tick.result()
+        self._print_line()
+        # What was seen before we close is the run; the closing itself is not, except for orders that it ends.
+        for member in self._crowd.members:
+            self._crowd.book.disconnect(member.number)
+        self._record()
+        broken = self._crowd.broken_streams()
+        await self._crowd.close()
+        return self._report(broken)
+
+    async def _every(self, interval_s: float, action: Callable[[], None]) -> None:
+        """Do `action` at whole multiples of the interval, without drift."""
+        due = self._loop.time() + interval_s
+        while True:
+            await asyncio.sleep(due - self._loop.time())
+            action()
+            due = max(due + interval_s, self._loop.time())
+
+    def _step(self) -> None:
+        if not self._crowd.stopping:
+            self._print_line()
+            self._add_clients()
+
+    def _add_clients(self) -> None:
+        present = len(self._crowd.members)
+        wanted = present + self._config.step
+        if self._config.max_clients is not None:
+            wanted = min(wanted, self._config.max_clients)
+        for number in range(present, wanted):
+            self._crowd.add(self._new_member(number))
+
+    def _new_member(self, number: int) -> Member:
+        if isinstance(self._config, OrdersConfig):
+            return OrderClient(self._crowd, number, self._config.max_rows)
+        return Subscriber(self._crowd, number)
+
+    def _record(self) -> None:
+        record = self._crowd.take_record()
+        self._summary.add(record)
+        self._log.write(record)
+        if self._crowd.all_given_up and not self._crowd.ever_connected:
+            self._stop.request()
+
+    def _print_line(self) -> None:
+        crowd = self._crowd
+        line = csv_line(
+            len(crowd.members), crowd.recorder.connected, self._vitals.interval(), self._metrics.take()
+        )
+        print(line, flush=True)
+
+    async def _wait_for_answers(self) -> None:
+        deadline = self._loop.time() + OUTSTANDING_WAIT_S
+        while self._crowd.book.outstanding and self._loop.time() < deadline:
+            await asyncio.sleep(0.005)
+            self._crowd.book.expire(time.monotonic_ns())
+
+    def _report(self, broken: dict[str, str]) -> int:
+        summary = self._summary.as_dict()
+        summary["broken_streams"] = broken
+        print(describe(summary, broken), file=sys.stderr, flush=True)
+        if self._config.json is not None:
+            try:
+                Path(self._config.json).write_text(ujson.dumps(summary, indent=2) + "\n")
+            except OSError as error:
+                reason = error.strerror or error
+                print(f"execgate loadgen: --json {self._config.json}: {reason}", file=sys.stderr)
+                return EXIT_FAILED
+        if self._crowd.failures and not self._crowd.ever_connected:
+            urls = ", ".join(map(str, self._config.url))
+            why = ", ".join(f"{reason} ({n} times)" for reason, n in self._crowd.failures.items())
+            print(f"execgate loadgen: no client ever connected to {urls}: {why}", file=sys.stderr)
+            return EXIT_FAILED
+        return EXIT_OK
+
+
+def _resolved(target: Target) -> Target:
+    """Return the target with its host as a numeric address: clients must not ask a name server each.
+
+    Raises:
+        UsageError: the host has no address.
+    """
+    _, (host, port) = resolve("--url", TcpAddress(target.host, target.port))
+    return Target(host, port, target.path)
+
+
+async def run_classic(config: ClassicConfig, stop: Stop) -> int:
+    """Run the program that `config` belongs to; return the exit status."""
+    check_output("--json", config.json)
+    with IntervalLog(config.intervals) as log:
+        return await ClassicRun(config, stop, log).run()

@@ -1,0 +1,131 @@
+"""PURE: what the clients saw, added up to one raw record an interval; `summary.py` reports from these alone.
+
+Called by the clients for each message (the hot road: attributes are bumped in place) and by the tick of
+`crowd.py`, which passes what only it knows. It reads no clock and writes no file.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+from execgate.measure.histogram import Histogram
+
+Record: TypeAlias = dict[str, Any]
+"""JSON-able. `COUNTERS` are of this interval alone; `HISTOGRAMS` map buckets of `execgate.measure.histogram`
+to counts; `docs/loadgen.md` has the meaning of each field."""
+
+COUNTERS = (
+    "connects",
+    "disconnects",
+    "given_up",
+    "delivered",
+    "data_bytes",
+    "heartbeats",
+    "negative_latencies",
+    "orders_sent",
+    "orders_answered",
+    "orders_rejected",
+    "orders_timed_out",
+    "orders_disconnected",
+    "orders_late",
+    "orders_unexpected",
+    "orders_unsent",
+    "gaps",
+    "missing",
+    "told_gaps",
+    "told_missing",
+    "duplicates",
+    "reorders",
+    "epoch_changes",
+)
+HISTOGRAMS = ("delivery_us", "service_us", "response_us")
+
+
+class Recorder:
+    """One interval under way.
+
+    What the stream checks and the order book count since the run began is passed in as it stands; the recorder
+    takes the difference.
+    """
+
+    __slots__ = (
+        "_before",
+        "connected",
+        "connected_low",
+        "connects",
+        "data_bytes",
+        "delivered",
+        "delivery",
+        "disconnects",
+        "errors",
+        "given_up",
+        "heartbeats",
+        "negative_latencies",
+        "orders_unsent",
+        "response",
+        "service",
+    )
+
+    def __init__(self) -> None:
+        self._before: dict[str, int] = {}
+        self.connected = 0
+        self.connected_low = 0
+        self.delivery = Histogram()
+        self.service = Histogram()
+        self.response = Histogram()
+        self.errors: Counter[str] = Counter()
+        # Totals of the run.
+        self.connects = 0
+        self.disconnects = 0
+        self.given_up = 0
+        self.delivered = 0
+        self.data_bytes = 0
+        self.heartbeats = 0
+        self.negative_latencies = 0
+        self.orders_unsent = 0
+
+    def opened(self) -> None:
+        """A client is connected."""
+        self.connects += 1
+        self.connected += 1
+
+    def closed(self) -> None:
+        """A client that was connected is not any more."""
+        self.disconnects += 1
+        self.connected -= 1
+        self.connected_low = min(self.connected_low, self.connected)
+
+    def update(self, latency_us: int | None, data_bytes: int) -> None:
+        """One update reached one client, `latency_us` after the publisher stamped it (None: no stamp)."""
+        self.delivered += 1
+        self.data_bytes += data_bytes
+        if latency_us is None:
+            return
+        if latency_us < 0:
+            self.negative_latencies += 1  # another host's clock; recorded as 0
+        self.delivery.record(latency_us)
+
+    def take(self, t: float, seconds: float, totals: Mapping[str, int], gauges: Mapping[str, Any]) -> Record:
+        """Return the interval's record and begin the next.
+
+        Args:
+            t: wall-clock seconds since 1970 at its end.
+            seconds: its length by the monotonic clock.
+            totals: counters of `COUNTERS` that live elsewhere, as they stand.
+            gauges: anything else that stands in the record (clients, cpu_s, ...).
+        """
+        now = {name: totals[name] if name in totals else getattr(self, name, 0) for name in COUNTERS}
+        record: Record = {"t": round(t, 6), "seconds": round(seconds, 6), **gauges}
+        record["connected"] = self.connected
+        record["connected_low"] = self.connected_low
+        for name, value in now.items():
+            record[name] = value - self._before.get(name, 0)
+        record["errors"] = dict(self.errors)
+        for name, histogram in zip(HISTOGRAMS, (self.delivery, self.service, self.response), strict=True):
+            record[name] = dict(histogram.sparse()) if histogram.count else {}
+            if histogram.count:
+                histogram.clear()
+        self._before = now
+        self.errors.clear()
+        self.connected_low = self.connected
+        return record

@@ -1,0 +1,179 @@
+"""`execgate publisher`: settings to parts, parts to a running daemon, and its end.
+
+`execgate.cli` calls `main`. The road that an exec takes is in `publisher.road`; here is only who runs when.
+"""
+
+import asyncio
+import logging
+import os
+import secrets
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import zmq
+
+from execgate.service import lifecycle, logs, options
+from execgate.service.exits import EXIT_FAILED, EXIT_OK
+from execgate.wire.history import MemoryLog
+from execgate.wire.topics import TopicTemplate
+from execgate.wire.update import Kind, epoch_text
+from publisher.config import DESCRIPTION, EXAMPLES, PublisherConfig
+from publisher.core.sequencer import Sequencer
+from publisher.feed import Feed
+from publisher.refusals import Refusals
+from publisher.road import Road
+from publisher.sources import lines
+from publisher.sources.base import Source, SourceError
+from publisher.sources.ingest import IngestSource
+from publisher.sources.synthetic import SyntheticSource
+
+PROGRAM = "execgate publisher"
+_TURN_NS = 2_000_000
+"""How long one source may publish before the loop runs: heartbeats, signals, other sources."""
+
+_LOG = logging.getLogger("publisher")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run a publisher until its sources end, its limit is reached, or a signal; return the exit status."""
+    config = options.load(
+        PublisherConfig, PROGRAM, arguments, os.environ, description=DESCRIPTION, examples=EXAMPLES
+    )
+    logs.set_up(config.log_level)
+
+    async def serve(stop: lifecycle.Stop) -> int:
+        context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        try:
+            return await Publisher(config, context, stop).run()
+        finally:
+            context.term()  # waits for what is queued, at most the feed's linger
+
+    return lifecycle.run(PROGRAM, serve)
+
+
+class Publisher:
+    """One publisher's parts, from bind to BYE.
+
+    Args:
+        context: ZeroMQ's; the caller terminates it when all is closed.
+        stop: asked for by a signal, or by the road's end.
+    """
+
+    def __init__(
+        self, config: PublisherConfig, context: "zmq.Context[zmq.Socket[bytes]]", stop: lifecycle.Stop
+    ) -> None:
+        self._config = config
+        self._context = context
+        self._stop = stop
+        self._template = TopicTemplate(config.topic)
+        self._refusals = Refusals()
+        self._epoch = secrets.randbits(63) or 1  # random: no journal says where the last one ended
+        self._feed = Feed(context, config.zmq_hwm, self._greet)
+        self._road = Road(
+            Sequencer(self._epoch, self._template),
+            MemoryLog(config.history_updates, config.history_bytes),
+            self._feed,
+            self._refusals,
+            config.max_updates,
+        )
+        self._sources: list[Source] = []
+        self._bound: dict[str, Any] = {}
+        self._failed = False
+
+    async def run(self) -> int:
+        """Bind, tell that we are ready, publish, say BYE; return the exit status.
+
+        Raises:
+            UsageError: an address or a file can't be had.
+        """
+        try:
+            self._bound["pub"] = self._feed.bind(self._config.pub)
+            for name in self._config.source:
+                self._open(name)
+            _LOG.info("epoch=%s begins: held in memory, another start is another epoch", epoch_text(self._epoch))
+            lifecycle.tell_ready(PROGRAM, **self._bound, epoch=epoch_text(self._epoch))
+            reason = await self._publish()
+            self._road.beat(Kind.BYE)
+            self._tell_end(reason)
+            return EXIT_FAILED if self._failed else EXIT_OK
+        finally:
+            for source in self._sources:
+                source.close()
+            self._feed.close()
+
+    def _open(self, name: str) -> None:
+        if name == "synthetic":
+            self._sources.append(SyntheticSource(self._config))
+        elif name == "ingest":
+            ingest = IngestSource(self._context, self._template, self._refusals)
+            self._sources.append(ingest)  # before it can fail, so that it is closed
+            self._bound["ingest"] = ingest.bind(self._config.ingest)
+        else:
+            due = lines.schedule(self._config.line_pace, self._config.rate)
+            self._sources.append(lines.LineSource(name, due, self._refusals))
+
+    def _greet(self) -> None:
+        """A gateway has just subscribed: tell the position now, so that it need not wait for the next beat."""
+        self._road.beat()
+
+    async def _publish(self) -> str:
+        """Run all sources until they end or the end is asked for; return why it ended."""
+        beating = asyncio.create_task(self._beat())
+        pumping = asyncio.create_task(self._pump_all())
+        stopping = asyncio.create_task(self._stop.wait())
+        tasks = (beating, pumping, stopping)
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in tasks:
+            if not task.done():
+                task.cancel()
+        for outcome in await asyncio.gather(*tasks, return_exceptions=True):
+            if isinstance(outcome, Exception):  # a bug of ours
+                raise outcome
+        if self._road.finished:
+            return "max-updates"
+        return "signal" if self._stop.requested else "end-of-input"
+
+    async def _beat(self) -> None:
+        while True:
+            await asyncio.sleep(self._config.heartbeat_ms / 1000)
+            self._road.beat()
+
+    async def _pump_all(self) -> None:
+        await self._feed.wait_for_subscriptions(self._config.await_gateways)
+        async with asyncio.TaskGroup() as group:
+            for source in self._sources:
+                group.create_task(self._pump(source))
+
+    async def _pump(self, source: Source) -> None:
+        """Send each batch of one source down the road."""
+        turn_ends_ns = time.monotonic_ns() + _TURN_NS
+        try:
+            async for batch in source.batches():
+                self._road.publish(source, batch)
+                if self._road.finished:
+                    self._stop.request()
+                    return
+                if time.monotonic_ns() > turn_ends_ns:
+                    await asyncio.sleep(0)
+                    turn_ends_ns = time.monotonic_ns() + _TURN_NS
+        except (OSError, SourceError) as error:  # the others go on; the exit status tells
+            self._failed = True
+            _LOG.error("source=%s failed reason=%s", source.name, error)
+        else:
+            _LOG.info("source=%s ended", source.name)
+
+    def _tell_end(self, reason: str) -> None:
+        road, refused = self._road, self._refusals.counts
+        by_source = " ".join(
+            f"[{name} updates={road.updates[name]} rows={road.rows[name]} refused={refused[name]}]"
+            for name in self._config.source
+        )
+        _LOG.info(
+            "ended reason=%s updates=%d rows=%d refused=%d %s",
+            reason,
+            road.updates.total(),
+            road.rows.total(),
+            refused.total(),
+            by_source,
+        )

@@ -1,0 +1,160 @@
+"""Settings of `execgate publisher`, spelled once: flags, environment names and `docs/publisher.md` follow them.
+
+`app` loads it; everything else is handed the values it needs and never reads a flag or the environment.
+"""
+
+from dataclasses import dataclass
+
+from execgate.service.endpoints import parse_zmq_endpoint, require_loopback
+from execgate.service.options import number_range, one_of, option, positive_number, whole_number
+from execgate.wire.topics import TopicTemplate
+
+DESCRIPTION = (
+    "Stamp trade executions with a sequence number and a time, and push them over ZeroMQ "
+    "to any number of gateways."
+)
+EXAMPLES = """\
+  execgate publisher                                        the 2012 feed: 2 rows of QQQ every 10 to 110 ms
+  execgate publisher --rate 20 --symbols 5 --seed 1         20 updates a second, the same rows every time
+  execgate publisher --source file:etc/samples/execs.jsonl --pace recorded
+  tail -F execs.jsonl | execgate publisher --source -
+  execgate publisher --source ingest --source synthetic     real executions next to made ones
+  execgate publisher --pub ipc:///run/execgate/feed --source ingest --ingest ipc:///run/execgate/ingest"""
+
+DEFAULT_INTERVAL_MS = (10.0, 110.0)
+"""Between two updates in 2012 (docs/adr/0001-the-2012-system.md)."""
+
+
+def parse_source(text: str) -> str:
+    """Check the name of a source and return it.
+
+    Raises:
+        ValueError: says what was expected.
+    """
+    if text in ("synthetic", "-", "ingest") or (text.startswith("file:") and text != "file:"):
+        return text
+    raise ValueError("expected synthetic, file:PATH, - (standard input) or ingest")
+
+
+def parse_topic(text: str) -> str:
+    """Check a topic template and return it.
+
+    Raises:
+        UsageError: says what was expected.
+    """
+    TopicTemplate(text)
+    return text
+
+
+@dataclass(frozen=True, slots=True)
+class PublisherConfig:
+    """What one publisher does; each field says its unit."""
+
+    source: tuple[str, ...] = option(
+        ("synthetic",),
+        "where execs come from: synthetic, file:PATH, - (standard input) or ingest; may be given several times",
+        parse=parse_source,
+        metavar="SOURCE",
+        repeatable=True,
+    )
+    rate: float | None = option(
+        None, "updates a second of each paced source, evenly spaced", parse=positive_number, metavar="N"
+    )
+    interval_ms: tuple[float, float] | None = option(
+        None,
+        "synthetic: milliseconds between updates, drawn at random anew each time (default 10:110)",
+        parse=number_range,
+        metavar="LO:HI",
+    )
+    interval_once: bool = option(False, "synthetic: draw the interval once, at the start, as in 2012")
+    rows: int = option(
+        2, "synthetic: rows in an update", parse=whole_number(1, 1000), metavar="N", aliases=("MAX_ROWS",)
+    )
+    symbols: int = option(
+        1,
+        "synthetic: how many symbols; each update is of one, drawn at random",
+        parse=whole_number(1, 100_000),
+        metavar="N",
+    )
+    seed: int | None = option(
+        None, "synthetic: makes the same rows every time", parse=whole_number(0), metavar="N"
+    )
+    pace: str | None = option(
+        None,
+        "file and standard input: asap, rate (--rate lines a second) or recorded (by the rows' own timestamp) "
+        "(default rate with --rate, else asap)",
+        parse=one_of("asap", "rate", "recorded"),
+        metavar="PACE",
+    )
+    pub: str = option(
+        "tcp://127.0.0.1:5550",
+        "endpoint for gateways: tcp://HOST:PORT (port 0 picks a free one) or ipc://PATH",
+        parse=parse_zmq_endpoint,
+        metavar="ENDPOINT",
+    )
+    ingest: str = option(
+        "tcp://127.0.0.1:5553",
+        "endpoint for programs that push execs, with --source ingest",
+        parse=parse_zmq_endpoint,
+        metavar="ENDPOINT",
+    )
+    topic: str = option(
+        "ex.{symbol}.",
+        "topic of an exec; any of its fields may stand in it",
+        parse=parse_topic,
+        metavar="TEMPLATE",
+    )
+    max_updates: int | None = option(
+        None, "end after exactly this many updates", parse=whole_number(1), metavar="N"
+    )
+    heartbeat_ms: int = option(
+        500,
+        "milliseconds between heartbeats, each with the last sequence number",
+        parse=whole_number(10, 1000),
+        metavar="MS",
+    )
+    await_gateways: int = option(
+        0, "publish nothing before this many subscriptions have come", parse=whole_number(0), metavar="N"
+    )
+    zmq_hwm: int = option(
+        100_000,
+        "updates queued for one gateway; beyond it ZeroMQ drops them for that gateway, which sees the gap",
+        parse=whole_number(1, 10_000_000),
+        metavar="N",
+    )
+    history_updates: int = option(
+        100_000, "updates kept in memory", parse=whole_number(1, 100_000_000), metavar="N"
+    )
+    history_bytes: int = option(
+        64 * 1024 * 1024, "bytes of payload kept in memory", parse=whole_number(1), metavar="BYTES"
+    )
+    insecure_feed: bool = option(False, "allow ZeroMQ endpoints off the loopback, which anybody can then reach")
+    log_level: str = option(
+        "info",
+        "debug, info, warning or error",
+        parse=one_of("debug", "info", "warning", "error"),
+        metavar="LEVEL",
+    )
+
+    def __post_init__(self) -> None:
+        """Check what one field can't know of another.
+
+        Raises:
+            ValueError: two fields contradict each other.
+            UsageError: an endpoint is off the loopback.
+        """
+        if self.rate is not None and self.interval_ms is not None:
+            raise ValueError("--rate and --interval-ms: expected one of them")
+        if self.pace == "rate" and self.rate is None:
+            raise ValueError("--pace rate: expected --rate N next to it")
+        for source in self.source:
+            if self.source.count(source) > 1:
+                raise ValueError(f"--source {source}: expected once")
+        require_loopback("--pub", self.pub, self.insecure_feed)
+        if "ingest" in self.source:
+            require_loopback("--ingest", self.ingest, self.insecure_feed)
+
+    @property
+    def line_pace(self) -> str:
+        """The pace of files and standard input."""
+        return self.pace or ("asap" if self.rate is None else "rate")

@@ -1,0 +1,66 @@
+"""Binding the publisher's ZeroMQ sockets, with one clear line where that fails; the feed and ingest call it."""
+
+import socket
+from pathlib import Path
+
+import zmq
+
+from execgate.service.endpoints import bind_error, parse_tcp_address, resolve
+from execgate.wire.errors import UsageError
+
+HANDSHAKE_MS = 5_000
+"""A peer that connects and stays mute holds a descriptor so long (ZeroMQ's own default: 30 s)."""
+
+
+def harden(zmq_socket: "zmq.Socket[bytes]", max_message_bytes: int) -> None:
+    """Set what any peer may be: no longer mute, no greater message, no dead connection."""
+    zmq_socket.setsockopt(zmq.MAXMSGSIZE, max_message_bytes)
+    zmq_socket.setsockopt(zmq.HANDSHAKE_IVL, HANDSHAKE_MS)
+    zmq_socket.setsockopt(zmq.TCP_KEEPALIVE, 1)
+    zmq_socket.setsockopt(zmq.TCP_KEEPALIVE_IDLE, 30)
+    zmq_socket.setsockopt(zmq.TCP_KEEPALIVE_INTVL, 10)
+    zmq_socket.setsockopt(zmq.TCP_KEEPALIVE_CNT, 3)
+
+
+def bind(zmq_socket: "zmq.Socket[bytes]", flag: str, endpoint: str) -> str:
+    """Bind and return the endpoint that was really bound (port 0 picks a free one).
+
+    Raises:
+        UsageError: names the flag and the endpoint, and says why.
+    """
+    scheme, _, rest = endpoint.partition("://")
+    if scheme == "ipc":
+        _check_path(flag, endpoint, rest)
+    elif not rest.startswith("*:"):
+        family, (host, port) = resolve(flag, parse_tcp_address(rest))  # libzmq binds no names
+        if family == socket.AF_INET6:
+            zmq_socket.setsockopt(zmq.IPV6, 1)
+            host = f"[{host}]"
+        endpoint = f"tcp://{host}:{port}"
+    try:
+        zmq_socket.bind(endpoint)
+    except zmq.ZMQError as error:
+        raise bind_error(flag, endpoint, OSError(error.errno, error.strerror)) from None
+    return zmq_socket.getsockopt_string(zmq.LAST_ENDPOINT)
+
+
+def descriptor(zmq_socket: "zmq.Socket[bytes]") -> int:
+    """Return the descriptor that tells, once, that a socket's events have changed."""
+    return int(zmq_socket.getsockopt(zmq.FD))
+
+
+def is_readable(zmq_socket: "zmq.Socket[bytes]") -> bool:
+    """Whether a message waits."""
+    return bool(int(zmq_socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN)
+
+
+def _check_path(flag: str, endpoint: str, path: str) -> None:
+    """Refuse a path that is somebody's: libzmq removes whatever is there, a listener's socket or any file."""
+    if not path.startswith("@") and Path(path).exists() and not Path(path).is_socket():
+        raise UsageError(f"{flag} {endpoint}: is no socket; remove the file or choose another path")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect("\0" + path[1:] if path.startswith("@") else path)
+        except OSError:
+            return
+    raise UsageError(f"{flag} {endpoint}: already in use; stop what listens there or choose another path")

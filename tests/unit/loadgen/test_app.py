@@ -1,0 +1,41 @@
+"""`execgate loadgen` and its words: what is listed, and what is refused before anything is started."""
+
+import pytest
+
+from execgate.wire.errors import UsageError
+from loadgen import app
+
+
+@pytest.mark.parametrize("words", [[], ["--help"], ["classic2012", "--help"]])
+def test_it_lists_its_commands(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert app.main(words) == 0
+    text = capsys.readouterr().out
+    assert "classic2012 pubsub" in text
+    assert "classic2012 orders" in text
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["classic"], "unknown command 'classic'"),
+        (["classic2012"], "no program given; expected pubsub or orders"),
+        (["classic2012", "sub"], "'sub' is unknown; expected pubsub or orders"),
+        (["classic2012", "pubsub", "--url", "http://h/ws"], r"--url 'http://h/ws': expected ws://HOST:PORT/PATH"),
+        (["classic2012", "pubsub", "--url", "wss://h/ws"], "TLS .* is not supported yet"),
+        (["classic2012", "orders", "--max-rows", "0"], "--max-rows '0': expected a whole number"),
+    ],
+)
+def test_what_cannot_be_run_is_refused(words: list[str], expected: str) -> None:
+    with pytest.raises(UsageError, match=expected):
+        app.main(words)
+
+
+@pytest.mark.parametrize("program", ["pubsub", "orders"])
+def test_help_shows_options_and_examples(program: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        app.main(["classic2012", program, "--help"])
+    text = capsys.readouterr().out
+    assert ended.value.code == 0
+    assert "--for S" in text
+    assert f"execgate loadgen classic2012 {program} --" in text
+    assert ("--max-rows" in text) == (program == "orders"), "only orders have rows of ours"

@@ -23,6 +23,7 @@ log = logging.getLogger("gateway.acceptor")
 
 ACCEPTS_PER_TURN = 64
 _PAUSE_S = 0.1
+_MOST = 2**31 - 1  # of a socket option
 _SPENT = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
@@ -55,9 +56,10 @@ def listen(
         if share_port:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(user_timeout_s * 1000))
+        user_timeout_ms = min(round(user_timeout_s * 1000), _MOST)
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, user_timeout_ms)
         if send_buffer_bytes:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer_bytes)
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, min(send_buffer_bytes, _MOST))
         listener.bind(sockaddr)
         listener.listen(backlog)
     except OSError as error:

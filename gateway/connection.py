@@ -37,6 +37,7 @@ CLOSE_TIMEOUT_S = 2.0
 # A session over its rate is not read for this long; so many times in a row, and it is closed with 1008.
 _PAUSE_S = 1.0
 _PAUSES_TOLERATED = 10
+_GOOD_CONDUCT_S = 5.0  # without a pause, and the count of them begins anew
 
 
 @dataclass(slots=True)
@@ -76,6 +77,7 @@ class Connection(asyncio.Protocol):
         "_greeting",
         "_parser",
         "_pauses",
+        "_read_on_s",
         "_sock",
         "_subscribe",
         "_transport",
@@ -119,6 +121,7 @@ class Connection(asyncio.Protocol):
         )
         self._bucket: TokenBucket | None = None
         self._pauses = 0
+        self._read_on_s = 0.0  # the end of the last pause
         if rights.messages_per_s:
             burst = 2 * rights.messages_per_s
             self._bucket = TokenBucket(rights.messages_per_s, burst, time.monotonic_ns())
@@ -146,12 +149,14 @@ class Connection(asyncio.Protocol):
         self.last_seen_s = self.site.keepalive.now_s
         parser = self._parser
         for event in parser.feed(data):
-            if type(event) is Text and not self.outbound.closing:
-                if self._bucket is not None:
-                    self._count(self._bucket)
-                self._perform(event.text)
-            else:
+            if self._bucket is not None:
+                self._count(self._bucket)
+            if type(event) is not Text:
                 self._obey(event)
+                continue
+            self.partial_since_s = 0.0  # what is incomplete at the end of this read has begun in it
+            if not self.outbound.closing:
+                self._perform(event.text)
         if parser.is_mid_message:
             if not self.partial_since_s:
                 self.partial_since_s = self.last_seen_s
@@ -176,9 +181,8 @@ class Connection(asyncio.Protocol):
         if not outbound.closing:
             outbound.closing = True
             site.counters.closes["lost"] += 1
-        site.fanout.leave(outbound)
+        self._leave()
         site.keepalive.remove(self)
-        site.desk.forget(self)
         outbound.discard()
         outbound.owner = None
         if self._deadline is not None:
@@ -191,9 +195,9 @@ class Connection(asyncio.Protocol):
         if self.outbound.closing:
             return
         self.site.counters.closes[str(int(code))] += 1
-        self.site.fanout.leave(self.outbound)
+        self._leave()
         self.outbound.close(code, reason, flush=flush)
-        self._deadline = asyncio.get_running_loop().call_later(CLOSE_TIMEOUT_S, self._transport.abort)
+        self._end_in_time()
 
     def exhausted(self) -> None:
         """The subscription has had its `max_messages`."""
@@ -225,7 +229,9 @@ class Connection(asyncio.Protocol):
             if action.left is None:
                 self.site.fanout.leave(self.outbound)
             else:
-                self.site.fanout.join(self.outbound, action.left, self.outbound.mode, None)
+                group = self.outbound.group
+                remaining = group.remaining if group is not None else None  # of max_messages
+                self.site.fanout.join(self.outbound, action.left, self.outbound.mode, remaining)
             data = {"topics": action.topics, "reason": "client"}
             self.outbound.control(events.encode_event(events.UNSUBSCRIBED, data, action.message_id))
 
@@ -245,9 +251,18 @@ class Connection(asyncio.Protocol):
     def _peer_closes(self, closing: Closing) -> None:
         if not self.outbound.closing:
             self.site.counters.closes["peer"] += 1
-            self.site.fanout.leave(self.outbound)
+            self._leave()
             self.outbound.close(closing.code or CloseCode.NORMAL, flush=False)
-        self._transport.close()  # what the transport still holds is sent first
+            self._end_in_time()
+        self._transport.close()  # what the transport still holds is sent first, if the peer takes it in time
+
+    def _leave(self) -> None:
+        """Nothing can be sent any more: no updates, and no answers to orders under way."""
+        self.site.fanout.leave(self.outbound)
+        self.site.desk.forget(self)
+
+    def _end_in_time(self) -> None:
+        self._deadline = asyncio.get_running_loop().call_later(CLOSE_TIMEOUT_S, self._transport.abort)
 
     def _hello(self) -> bytes:
         site, limits = self.site, self.site.limits
@@ -295,6 +310,10 @@ class Connection(asyncio.Protocol):
             return
         if not self._transport.is_reading():
             return  # more messages of the read that went over
+        now_s = now_ns / 1e9
+        if now_s - self._read_on_s > _GOOD_CONDUCT_S:
+            self._pauses = 0
+        self._read_on_s = now_s + _PAUSE_S
         self._pauses += 1
         if self._pauses > _PAUSES_TOLERATED:
             self.close(CloseCode.POLICY, "over the rate of messages")

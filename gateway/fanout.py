@@ -97,11 +97,12 @@ class Fanout:
             chunk = frames[0] if count == 1 else b"".join(frames)
             group.frames = []
             counters.delivered += count * len(group.members)
+            members = group.members.copy()  # one that overflows is closed, and leaves the group at once
             if group.remaining is None:
-                for member in group.members:
+                for member in members:
                     member.offer(chunk, count, first, last)
-            else:
-                (member,) = group.members
+                continue
+            for member in members:  # one, or none
                 if member.offer(chunk, count, first, last):
                     group.remaining -= count
                 if not group.remaining:

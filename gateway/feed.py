@@ -80,6 +80,7 @@ class Feed:
         self._context.destroy(linger=0)
 
     def _drain(self) -> None:
+        self._again = None
         receive, take = self._socket.recv_multipart, self._fanout.take
         size = messages = 0
         try:
@@ -101,7 +102,12 @@ class Feed:
             self._fanout.flush()
 
     def _watch(self) -> None:
-        if time.monotonic() - self._heard_s > self._stale_s:
+        if self._is_silent() and self._again is None:
+            self._drain()  # it may be us who were stopped: what waits was said in time
+        if self._is_silent():
             self._fanout.go_stale(f"silent for {self._stale_s:g} s")
         interval_s = self._stale_s / _SILENCE_CHECKS_PER_LIMIT
         self._silence = asyncio.get_running_loop().call_later(interval_s, self._watch)
+
+    def _is_silent(self) -> bool:
+        return time.monotonic() - self._heard_s > self._stale_s

@@ -95,7 +95,12 @@ class Front(HTTPServerConnectionDelegate):
             self._site.counters.refused["gone"] += 1
             return
         sock, early = released
-        host, port = sock.getpeername()[:2]
+        try:
+            host, port = sock.getpeername()[:2]
+        except OSError:  # it was reset behind its handshake
+            sock.close()
+            self._site.counters.refused["gone"] += 1
+            return
         rights = self._policy.rights_of(host, is_loopback_host(host))
         subscribe = not acceptance.has_subprotocol and not self._site.limits.explicit_subscribe
         key = f"{host}:{port}:{next(self._numbers)}"

@@ -40,6 +40,7 @@ class Keepalive:
         shortest_s = min(limits.heartbeat_s, limits.ping_s, limits.idle_s, limits.message_timeout_s)
         self._round_s = shortest_s / _ROUNDS_PER_INTERVAL
         self._turn_s = self._round_s / _SLOTS
+        self._due_s = 0.0  # of the next turn
         self._timer: asyncio.TimerHandle | None = None
         self.now_s = time.monotonic()
 
@@ -67,8 +68,8 @@ class Keepalive:
 
     def start(self) -> None:
         """Begin to turn on the running loop."""
-        self.now_s = time.monotonic()
-        self._timer = asyncio.get_running_loop().call_later(self._turn_s, self._tick)
+        self.now_s = self._due_s = time.monotonic()
+        self._tick()
 
     def stop(self) -> None:
         """Stop turning."""
@@ -78,12 +79,18 @@ class Keepalive:
     def _tick(self) -> None:
         self.now_s = time.monotonic()
         self._check_partial()
-        slot = self._slots[self._turn % _SLOTS]
-        self._turn += 1
+        # Turns have their times, so that a timer that comes late makes no round longer; a full round at the most.
+        missed = int((self.now_s - self._due_s) / self._turn_s)
+        for _ in range(min(1 + missed, _SLOTS)):
+            self._serve(self._slots[self._turn % _SLOTS])
+            self._turn += 1
+        self._due_s += (1 + missed) * self._turn_s
+        self._timer = asyncio.get_running_loop().call_later(self._due_s - self.now_s, self._tick)
+
+    def _serve(self, slot: "set[Connection]") -> None:
         for connection in list(slot):
             if not connection.outbound.closing:
                 self._beat(connection)
-        self._timer = asyncio.get_running_loop().call_later(self._turn_s, self._tick)
 
     def _check_partial(self) -> None:
         timeout_s = self._limits.message_timeout_s

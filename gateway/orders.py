@@ -81,7 +81,7 @@ class OrderDesk:
         self._metrics = metrics
         # Orders that were not settled at once; in the order of their deadlines, as a dict keeps its keys.
         self._pending: dict[PendingOrder, None] = {}
-        self._per_connection: dict[Connection, int] = {}
+        self._per_connection: dict[Connection, dict[PendingOrder, None]] = {}
         self._sweeper: asyncio.TimerHandle | None = None
 
     def place(self, order: Order, connection: "Connection") -> None:
@@ -90,7 +90,7 @@ class OrderDesk:
             response_ms = time.time() * 1000 - order.timestamp
             self._metrics.record(connection.key, response_ms, order.size)
         pending = PendingOrder(self, order, connection)
-        if self._per_connection.get(connection, 0) >= MAX_PENDING:
+        if len(self._per_connection.get(connection, ())) >= MAX_PENDING:
             self.settle(pending, OrderStatus.REJECTED, f"{MAX_PENDING} orders of this session are under way")
             return
         self._handler.submit(pending)
@@ -107,9 +107,8 @@ class OrderDesk:
 
     def forget(self, connection: "Connection") -> None:
         """The session is gone: its orders under way end as disconnected."""
-        if connection in self._per_connection:
-            for pending in [p for p in self._pending if p.connection is connection]:
-                self._end(pending, "disconnected")
+        for pending in list(self._per_connection.get(connection, ())):
+            self._end(pending, "disconnected")
 
     def close(self) -> None:
         """Stop sweeping."""
@@ -121,16 +120,15 @@ class OrderDesk:
         self._counters.orders[how] += 1
         if pending in self._pending:  # it had to wait
             del self._pending[pending]
-            left = self._per_connection[pending.connection] - 1
-            if left:
-                self._per_connection[pending.connection] = left
-            else:
+            of_connection = self._per_connection[pending.connection]
+            del of_connection[pending]
+            if not of_connection:
                 del self._per_connection[pending.connection]
 
     def _wait_for(self, pending: PendingOrder) -> None:
         pending.deadline_s = time.monotonic() + self._timeout_s
         self._pending[pending] = None
-        self._per_connection[pending.connection] = self._per_connection.get(pending.connection, 0) + 1
+        self._per_connection.setdefault(pending.connection, {})[pending] = None
         if self._sweeper is None:
             self._sweeper = asyncio.get_running_loop().call_later(_SWEEP_S, self._sweep)
 

@@ -143,17 +143,20 @@ class Outbound:
         if not flush:
             self.discard()
         frame = self._take_gap() + build_close(code, reason)
+        self.closing = True
         if self._blocked:
             self._append(frame, 0)
         else:
             self._write(frame)
-        self.closing = True
 
     def resume(self) -> None:
         """The transport has passed everything on: send what waited."""
         self._blocked = False
         while self._backlog and not self._blocked:
-            self._write(self._take_piece())
+            piece, count = self._take_piece()
+            self.sent += count
+            self._counters.delivered += count
+            self._write(piece, count)
         if not self._blocked and self._gap is not None:
             self._write(self._take_gap())
 
@@ -189,17 +192,21 @@ class Outbound:
         # The peer is gone between queueing and sending: ordinary, and the transport will say so soon.
         self._counters.delivered -= count
         self._counters.discarded += count
-        self.closing = True
+        if not self.closing:
+            self.closing = True
+            self._counters.closes["lost"] += 1
+        self.discard()
+        self._gap = None
         self._transport.abort()
         return False
 
-    def _write(self, data: bytes) -> None:
+    def _write(self, data: bytes, count: int = 0) -> None:
         try:
             written = self._send(data)
         except BlockingIOError:
             written = 0
         except OSError:
-            self._lost(0)
+            self._lost(count)
             return
         if written != len(data):
             self._block(data, written)
@@ -225,20 +232,20 @@ class Outbound:
         self._backlog_bytes += len(data)
         self._budget.used += len(data)
 
-    def _take_piece(self) -> bytes:
+    def _take_piece(self) -> tuple[bytes, int]:
+        """Return the next bytes of the backlog, and how many updates they hold."""
         chunks: list[bytes] = []
-        size = 0
+        size = updates = 0
         while self._backlog and size < _PIECE_BYTES:
             chunk, count = self._backlog.popleft()
             chunks.append(chunk)
             size += len(chunk)
-            self.sent += count
-            self._counters.delivered += count
+            updates += count
         if not self._backlog:
             self._backlog = None
         self._backlog_bytes -= size
         self._budget.used -= size
-        return b"".join(chunks)
+        return b"".join(chunks), updates
 
     def _take_gap(self) -> bytes:
         if self._gap is None:

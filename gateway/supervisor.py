@@ -138,7 +138,7 @@ class Supervisor:
         backoff_s = _FIRST_BACKOFF_S
         while not stop.requested:
             started_s = time.monotonic()
-            status = await self._run_once(slot)
+            status = await self._run_once(slot, stop)
             if stop.requested:
                 return
             if status == EXIT_USAGE:
@@ -152,24 +152,40 @@ class Supervisor:
             await stop.wait(backoff_s)
             backoff_s = min(2 * backoff_s, _LONGEST_BACKOFF_S)
 
-    async def _run_once(self, slot: _Slot) -> int:
+    async def _run_once(self, slot: _Slot, stop: Stop) -> int:
         """Run one worker to its end; return its exit status."""
-        reports, report_to = os.pipe()
-        environment = lifecycle.child_environment() | {REPORT_VARIABLE: str(report_to)}
-        environment.pop("NOTIFY_SOCKET", None)  # the supervisor speaks for all
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "execgate", "gateway", *self._arguments),
-            stdout=asyncio.subprocess.PIPE,
-            pass_fds=[report_to],
-            env=environment,
-        )
-        os.close(report_to)
+        try:
+            process, reports = await self._start_worker()
+        except OSError as error:  # no descriptor, process or memory is left: it may be there later
+            log.error("worker not started worker=%s reason=%r", slot.number, str(error))
+            return EXIT_FAILED
         slot.process = process
         log.info("worker started worker=%s pid=%s", slot.number, process.pid)
+        if stop.requested:  # while it started: nobody has told this one
+            process.terminate()
         await asyncio.gather(self._read_words(slot, process), self._read_reports(slot, reports))
         status = await process.wait()
         slot.process = slot.figures = None
         return status
+
+    async def _start_worker(self) -> tuple[asyncio.subprocess.Process, int]:
+        """Start one worker; return it, and the descriptor to read its reports from."""
+        reports, report_to = os.pipe()
+        environment = lifecycle.child_environment() | {REPORT_VARIABLE: str(report_to)}
+        environment.pop("NOTIFY_SOCKET", None)  # the supervisor speaks for all
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "execgate", "gateway", *self._arguments),
+                stdout=asyncio.subprocess.PIPE,
+                pass_fds=[report_to],
+                env=environment,
+            )
+        except OSError:
+            os.close(reports)
+            raise
+        finally:
+            os.close(report_to)
+        return process, reports
 
     async def _read_words(self, slot: _Slot, process: asyncio.subprocess.Process) -> None:
         """Pass a worker's results on; its ready line is for us, and the CSV heading comes once."""

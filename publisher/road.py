@@ -68,8 +68,6 @@ class Road:
 
     def publish(self, source: Source, batch: Batch) -> None:
         """Stamp, keep and send one batch; a batch that can't be stamped is refused whole."""
-        if self.finished:
-            return
         limit = None if self._max_updates is None else self._max_updates - self._log.ceiling
         rows_before = self._sequencer.rows
         try:

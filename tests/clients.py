@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import socket
+import time
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
@@ -48,10 +49,12 @@ class Client:
 
     def receive_event(self, event: str, timeout_s: float = TIMEOUT_S) -> dict[str, Any]:
         """Skip to the next `event` and return its message."""
-        while True:
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
             message = self.receive(timeout_s)
             if message["event"] == event:
                 return message
+        raise AssertionError(f"no {event} within {timeout_s} s")
 
     def ask(self, event: str, data: Any = None, message_id: Any = None) -> dict[str, Any]:
         """Send, and return the next event that is no update, heartbeat or hello."""
@@ -69,13 +72,7 @@ class Client:
 
     def seqs(self, count: int) -> list[int]:
         """Return the seqs of the next `count` updates; only heartbeats may stand between them."""
-        found: list[int] = []
-        while len(found) < count:
-            message = self.receive()
-            assert message["event"] in ("receive-execs", "heartbeat", "hello", "subscribed"), message
-            if message["event"] == "receive-execs":
-                found.append(message["data"]["seq"])
-        return found
+        return _seqs(self, count)
 
     def close_code(self, timeout_s: float = TIMEOUT_S) -> int:
         """Read until the server closes; return its close code."""
@@ -195,10 +192,16 @@ class RawClient:
 
     def receive_event(self, name: str, timeout_s: float = TIMEOUT_S) -> dict[str, Any]:
         """Skip to the next event of that name."""
-        while True:
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
             message = self.receive(timeout_s)
             if message["event"] == name:
                 return message
+        raise AssertionError(f"no {name} within {timeout_s} s")
+
+    def seqs(self, count: int) -> list[int]:
+        """Return the seqs of the next `count` updates; only heartbeats may stand between them."""
+        return _seqs(self, count)
 
     def until_closed(self, timeout_s: float = TIMEOUT_S) -> tuple[list[dict[str, Any]], int | None]:
         """Read to the end; return the events before it and the close code, None without a close frame."""
@@ -214,3 +217,15 @@ class RawClient:
 
     def close_code(self, timeout_s: float = TIMEOUT_S) -> int | None:
         return self.until_closed(timeout_s)[1]
+
+
+def _seqs(client: Client | RawClient, count: int) -> list[int]:
+    found: list[int] = []
+    deadline = time.monotonic() + TIMEOUT_S
+    while len(found) < count:
+        assert time.monotonic() < deadline, f"{count} updates awaited, got {found}"
+        message = client.receive()
+        assert message["event"] in ("receive-execs", "heartbeat", "hello", "subscribed"), message
+        if message["event"] == "receive-execs":
+            found.append(message["data"]["seq"])
+    return found

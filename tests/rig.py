@@ -92,9 +92,12 @@ def scripted(
     *flags: str, environment: Mapping[str, str] | None = None, listen: str = "127.0.0.1:0"
 ) -> Iterator[tuple[Gateway, ScriptedPublisher]]:
     """Run one gateway that has joined a scripted feed at seq 0 of epoch 1."""
-    with ScriptedPublisher() as feed, gateway(
-        feed.endpoint, *PATIENT, *flags, environment=environment, listen=listen, await_ready=False
-    ) as under_test:
+    with (
+        ScriptedPublisher() as feed,
+        gateway(
+            feed.endpoint, *PATIENT, *flags, environment=environment, listen=listen, await_ready=False
+        ) as under_test,
+    ):
         feed.wait_for_gateways(under_test_processes(flags))
         feed.say(Kind.HEARTBEAT)
         under_test.facts = under_test.process.ready()

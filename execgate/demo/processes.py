@@ -92,9 +92,10 @@ class Child:
                 break
         for signum in (signal.SIGTERM, signal.SIGKILL):
             deadline = time.monotonic() + END_TIMEOUT_S
-            while self._left_behind(signum) and time.monotonic() < deadline:
+            left = self._left_behind(signum)
+            while left and time.monotonic() < deadline:
                 await asyncio.sleep(0.05)
-                signum = _STILL_THERE
+                left = self._left_behind(_STILL_THERE)
 
     def _left_behind(self, signum: int) -> bool:
         """Signal the rest of its process group, which is its own since it leads a session."""

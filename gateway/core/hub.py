@@ -8,6 +8,7 @@ the groups that match it, whatever else there is.
 Pure: members are opaque here; the shell (`gateway.fanout`) writes to them.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Generic, Protocol, TypeVar
 
@@ -28,7 +29,8 @@ class Group(Generic[Member]):
     """Subscribers that get the same frames.
 
     Attributes:
-        members: in no particular order; changed by the hub alone, never during a flush.
+        members: in no particular order; changed by the hub alone. A flush goes over a copy: a member that is
+            closed by what it is offered leaves at once, and another one takes its position.
         frames: staged since the last flush, with the seqs of the first and the last.
         remaining: how many more updates it takes (`max_messages`), None for no end. Such a group has one member.
     """
@@ -49,9 +51,11 @@ class Hub(Generic[Member]):
 
     def __init__(self) -> None:
         self._shared: dict[Interest, Group[Member]] = {}
-        self._by_topic: dict[bytes, list[Group[Member]]] = {}
-        self._by_prefix: dict[bytes, list[Group[Member]]] = {}
-        self._prefix_lengths: list[int] = []
+        # Groups stand in dicts for their order and their cheap removal; the values mean nothing.
+        self._by_topic: dict[bytes, dict[Group[Member], None]] = {}
+        self._by_prefix: dict[bytes, dict[Group[Member], None]] = {}
+        self._prefix_lengths: list[int] = []  # of the keys of _by_prefix
+        self._prefixes_of_length = Counter[int]()
         self._touched: list[Group[Member]] = []
         self._groups: dict[Group[Member], None] = {}
 
@@ -113,22 +117,28 @@ class Hub(Generic[Member]):
 
     def _index(self, group: Group[Member]) -> None:
         self._groups[group] = None
-        for topic in group.interest.exact:
-            self._by_topic.setdefault(topic, []).append(group)
-        for prefix in group.interest.prefixes:
-            self._by_prefix.setdefault(prefix, []).append(group)
-        self._prefix_lengths = sorted({len(prefix) for prefix in self._by_prefix})
+        _add(self._by_topic, group.interest.exact, group)
+        _add(self._by_prefix, group.interest.prefixes, group)
+        self._prefixes_of_length.update(map(len, group.interest.prefixes))
+        self._prefix_lengths = sorted(self._prefixes_of_length)
 
     def _unindex(self, group: Group[Member]) -> None:
         del self._groups[group]
         _remove(self._by_topic, group.interest.exact, group)
         _remove(self._by_prefix, group.interest.prefixes, group)
-        self._prefix_lengths = sorted({len(prefix) for prefix in self._by_prefix})
+        self._prefixes_of_length.subtract(map(len, group.interest.prefixes))
+        self._prefixes_of_length = +self._prefixes_of_length  # without the lengths that nobody uses any more
+        self._prefix_lengths = sorted(self._prefixes_of_length)
 
 
-def _remove(index: dict[bytes, list[Group[Member]]], keys: frozenset[bytes], group: Group[Member]) -> None:
+def _add(index: dict[bytes, dict[Group[Member], None]], keys: frozenset[bytes], group: Group[Member]) -> None:
+    for key in keys:
+        index.setdefault(key, {})[group] = None
+
+
+def _remove(index: dict[bytes, dict[Group[Member], None]], keys: frozenset[bytes], group: Group[Member]) -> None:
     for key in keys:
         groups = index[key]
-        groups.remove(group)
+        del groups[group]
         if not groups:
             del index[key]

@@ -4,6 +4,7 @@ Two subscribers with the same interest are served by one group of the hub, so an
 sets are equal, and a pattern that another one covers makes no difference.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterable
 from typing import Any
 
@@ -18,10 +19,13 @@ class Interest:
 
     def __init__(self, patterns: Iterable[str]) -> None:
         self.patterns = frozenset(patterns)
-        prefixes = {pattern[:-1].encode() for pattern in self.patterns if is_prefix(pattern)}
+        prefixes: list[bytes] = []  # sorted: one that covers others stands right before them
+        for prefix in sorted(pattern[:-1].encode() for pattern in self.patterns if is_prefix(pattern)):
+            if not prefixes or not prefix.startswith(prefixes[-1]):
+                prefixes.append(prefix)
         exact = {pattern.encode() for pattern in self.patterns if not is_prefix(pattern)}
-        self.prefixes = frozenset(p for p in prefixes if not _covered(p, prefixes - {p}))
-        self.exact = frozenset(topic for topic in exact if not _covered(topic, prefixes))
+        self.prefixes = frozenset(prefixes)
+        self.exact = frozenset(topic for topic in exact if not _is_covered(topic, prefixes))
 
     def __hash__(self) -> int:
         return hash((self.exact, self.prefixes))
@@ -35,8 +39,10 @@ class Interest:
         return Interest(left) if left else None
 
 
-def _covered(topic: bytes, prefixes: Iterable[bytes]) -> bool:
-    return topic.startswith(tuple(prefixes))
+def _is_covered(topic: bytes, prefixes: list[bytes]) -> bool:
+    """Whether one of `prefixes`, sorted and none covering another, begins `topic`."""
+    at = bisect_right(prefixes, topic)
+    return at > 0 and topic.startswith(prefixes[at - 1])
 
 
 EVERY_TOPIC = Interest([EVERYTHING])

@@ -65,8 +65,9 @@ def read_order(data: dict[str, Any], message_id: Any, size: int) -> Order:
     execs: Any = data.get("execs")
     if type(execs) is not list or not 0 < len(execs) <= MAX_ROWS:
         raise _bad("execs", execs, f"a list of 1 to {MAX_ROWS} rows")
-    if data.get("rows") != len(execs):
-        raise _bad("rows", data.get("rows"), f"the number of execs, {len(execs)}")
+    rows: Any = data.get("rows")
+    if type(rows) is bool or rows != len(execs):  # True == 1
+        raise _bad("rows", rows, f"the number of execs, {len(execs)}")
     for row in execs:
         if type(row) is not dict:
             raise _bad("a row of execs", row, "an object")

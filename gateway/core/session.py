@@ -148,7 +148,7 @@ class Session:
     def _subscribe(self, message: Message) -> Subscribe:
         data = message.data
         for field in _NOT_YET:
-            if data.get(field):
+            if data.get(field) is not None and data[field] is not False:  # a `since` of 0 or {} asks for it too
                 raise RequestError("not-available", f"{field}: this gateway keeps no history yet")
         interest = EVERY_TOPIC
         if "topics" in data:

@@ -59,6 +59,8 @@ def decide(method: str, headers: Mapping[str, str], allowed_origins: Collection[
     key = headers.get("Sec-WebSocket-Key", "")
     if not _is_key(key):
         return _refuse(HTTPStatus.BAD_REQUEST, "handshake", "Sec-WebSocket-Key: expected 16 bytes in base64")
+    if headers.get("Content-Length", "0") != "0" or headers.get("Transfer-Encoding"):
+        return _refuse(HTTPStatus.BAD_REQUEST, "handshake", "a body: expected none with a handshake")
     origin = headers.get("Origin")
     if origin is not None and not _is_allowed(origin, headers.get("Host", ""), allowed_origins):
         return _refuse(

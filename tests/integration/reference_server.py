@@ -103,6 +103,9 @@ class ReferenceServer:
             self.port = next(iter(server.sockets)).getsockname()[1]
             self._started.set()
             await self._stop.wait()
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _shake_hands(self, connection: ServerConnection, request: Request) -> Response | None:
         self.handshakes.append(time.monotonic())

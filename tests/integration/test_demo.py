@@ -73,16 +73,11 @@ def test_a_short_demo_passes_and_saves_its_summary(tmp_path: Path) -> None:
     assert sum("clients" in line for line in process.stdout) == 1, "no heading is repeated into a file"
 
 
-def test_the_gateways_are_two_processes() -> None:
-    with running_demo() as (process, children):
-        commands = [child.cmdline() for child in children]
-        assert sum("gateway" in command for command in commands) >= 2 + 1, "a supervisor and its two workers"
-        assert process.stop(signal.SIGTERM) == 0
-
-
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_everything_with_a_summary(signum: int) -> None:
     with running_demo() as (process, children):
+        commands = [child.cmdline() for child in children]
+        assert sum("gateway" in command for command in commands) >= 2 + 1, "a supervisor and its two workers"
         assert process.stop(signum) == 0, process.words()
         assert are_gone(children)()
     assert "verdict: PASS" in process.stdout

@@ -91,7 +91,9 @@ def test_a_message_at_the_bound_is_taken(served: Gateway) -> None:
 def test_more_than_64_fragments_are_closed_with_1008_even_empty_ones(served: Gateway) -> None:
     with served.raw() as client:
         client.send_frame(Opcode.TEXT, b"", fin=False)
-        client.socket.sendall(b"".join(build_masked(Opcode.CONTINUATION, b"", b"mask", fin=False) for _ in range(64)))
+        client.socket.sendall(
+            b"".join(build_masked(Opcode.CONTINUATION, b"", b"mask", fin=False) for _ in range(64))
+        )
         assert client.close_code() == 1008
 
 
@@ -118,7 +120,9 @@ def test_64_fragments_are_taken(served: Gateway) -> None:
         (b"\xc1\x80mask", 1002),  # a reserved bit
     ],
 )
-def test_a_frame_that_breaks_the_protocol_is_closed_with_its_code(served: Gateway, frame: bytes, code: int) -> None:
+def test_a_frame_that_breaks_the_protocol_is_closed_with_its_code(
+    served: Gateway, frame: bytes, code: int
+) -> None:
     with served.raw() as client:
         client.socket.sendall(frame)
         assert client.close_code() == code

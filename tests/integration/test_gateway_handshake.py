@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from execgate.wire.frame_builder import Opcode, build_masked
 from execgate.wire.update import Kind
 from tests.clients import Client, RawClient, exchange, handshake_request, open_socket
 from tests.harness import wait_until
@@ -125,7 +126,7 @@ def test_frames_sent_together_with_the_handshake_are_not_lost(served: Gateway) -
         b'{"event":"order-request","data":{"request":1,"rows":1,"timestamp":1,"address":"a",'
         b'"execs":[{"symbol":"Q"}]}}'
     )
-    frame = b"\x81" + bytes((0x80 | 126,)) + struct.pack("!H", len(order)) + bytes(4) + order
+    frame = build_masked(Opcode.TEXT, order, b"mask")
     with RawClient(served.address, early=frame * 20) as client:
         for _ in range(20):
             assert client.receive_event("order-response")["data"]["status"] == "accepted"

@@ -70,14 +70,14 @@ def test_a_new_subscriber_does_not_wait_for_the_next_beat() -> None:
 
 
 def test_heartbeats_go_on_while_the_feed_is_busy() -> None:
-    """The subscriber's own check: each carries the seq of the update before it."""
-    arguments = ("--pub", FREE, "--heartbeat-ms", "20", "--rate", "20000", "--await-gateways", "1")
+    """A source that never waits lets the loop run; and each beat carries the seq of the update before it."""
+    arguments = ("--pub", FREE, "--heartbeat-ms", "20", "--rate", "1000000", "--await-gateways", "1")
     with (
-        running("publisher", *arguments, "--max-updates", "5000") as publisher,
+        running("publisher", *arguments, "--max-updates", "20000") as publisher,
         Subscriber(publisher.ready()["pub"]) as feed,
     ):
-        assert len(feed.until_bye()) == 5000
-        assert len([beat for beat in feed.beats if 0 < beat.seq < 5000]) >= 3
+        assert len(feed.until_bye()) == 20_000
+        assert len([beat for beat in feed.beats if 0 < beat.seq < 20_000]) >= 3
 
 
 def test_gateways_are_awaited() -> None:

@@ -11,7 +11,7 @@ from execgate.wire.errors import UsageError
 from publisher.refusals import Refusals
 from publisher.sources.base import SourceError
 from publisher.sources.lines import LineSource, schedule
-from publisher.sources.reader import CHUNK_BYTES
+from publisher.sources.reader import CHUNK_BYTES, Reader
 
 
 def read(path: Path, refusals: Refusals | None = None, pace: str = "asap") -> list[tuple[int, list[bytes]]]:
@@ -79,10 +79,23 @@ def test_a_file_that_can_not_be_read_is_one_line(tmp_path: Path, name: str, reas
     assert reason in str(refused.value)
 
 
-def test_a_pipe_that_is_silent_neither_holds_the_loop_nor_an_end(tmp_path: Path) -> None:
+def test_a_pipe_that_is_silent_neither_holds_the_loop_nor_an_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A named pipe without a writer is waited for; a cancelled read ends within a poll."""
     path = tmp_path / "pipe"
     os.mkfifo(path)
+    jobs = {"begun": 0, "ended": 0}
+    read_if_ready = Reader._read_if_ready
+
+    def counted(self: Reader) -> bytes | None:
+        jobs["begun"] += 1
+        try:
+            return read_if_ready(self)
+        finally:
+            jobs["ended"] += 1
+
+    monkeypatch.setattr(Reader, "_read_if_ready", counted)
 
     async def scenario() -> list[bytes]:
         source = LineSource(f"file:{path}", schedule("asap", None), Refusals())
@@ -95,12 +108,14 @@ def test_a_pipe_that_is_silent_neither_holds_the_loop_nor_an_end(tmp_path: Path)
         os.write(writer, b'{"symbol":"A"}\n')
         first = await waiting
         silent = asyncio.ensure_future(anext(batches))
-        await asyncio.sleep(0)
+        while jobs["begun"] == jobs["ended"]:
+            await asyncio.sleep(0)
         begun = time.monotonic()
         silent.cancel()
         with pytest.raises(asyncio.CancelledError):
             await silent
         assert time.monotonic() - begun < 5
+        assert jobs["begun"] == jobs["ended"], "a job still uses the descriptor that is closed next"
         source.close()
         os.close(writer)
         return [row.raw for row in first.rows]

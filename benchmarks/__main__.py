@@ -1,0 +1,132 @@
+"""`python -m benchmarks`: lists the cases, runs one side by side, prints a table of medians and ratios."""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.cases import CASES, Case, Figures, is_void
+from benchmarks.servers import OURS, SERVERS, Server
+from benchmarks.setup_peers import SetupError
+
+_EXAMPLES = """\
+examples:
+  ./run bench                                       list the cases
+  ./run bench fanout                                ours against the kernel's limit
+  ./run bench fanout --against limit,uws,ws,picows  and against others, installed on first use
+  ./run bench knee --against limit,uws --rounds 1 --json knee.json"""
+
+
+def machine() -> dict[str, Any]:
+    """Return what a figure must be read with: processor, cores, kernel, Python."""
+    names = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+    model = names[0].partition(":")[2].strip() if names else platform.machine()
+    return {
+        "processor": model,
+        "cores": os.cpu_count(),
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+    }
+
+
+def compare(case: Case, servers: Sequence[Server], rounds: int) -> dict[str, list[Figures]]:
+    """Run `case` against each server, `rounds` times, interleaved; return the runs of each."""
+    runs: dict[str, list[Figures]] = {server.name: [] for server in servers}
+    for round_number in range(1, rounds + 1):
+        for server in servers:
+            print(f"round {round_number} of {rounds}: {server.name} ...", file=sys.stderr, flush=True)
+            figures = case.measure(server)
+            figures["void"] = is_void(figures)
+            runs[server.name].append(figures)
+    return runs
+
+
+def median(case: Case, runs: Sequence[Figures]) -> Figures | None:
+    """Return the medians of the runs that count; None when none does."""
+    valid = [figures for figures in runs if not figures["void"]]
+    if not valid:
+        return None
+    keys = [column.key for column in case.columns]
+    return {
+        key: statistics.median(figures[key] for figures in valid)
+        for key in keys
+        if all(figures.get(key) is not None for figures in valid)
+    }
+
+
+def table(case: Case, runs: dict[str, list[Figures]]) -> str:
+    """Return the table for eyes: a row a server, the ratio to the reference first."""
+    medians = {name: median(case, figures) for name, figures in runs.items()}
+    first = case.columns[0].key
+    reference = medians.get(case.reference) or {}
+    rows = [["server", f"vs {case.reference}", *(column.heading for column in case.columns)]]
+    for name, figures in medians.items():
+        if figures is None:
+            rows.append([name, "void: " + runs[name][0]["void"]])
+            continue
+        ratio = f"{figures[first] / reference[first]:.2f}" if reference.get(first) else "-"
+        cells = []
+        for column in case.columns:
+            value = figures.get(column.key)
+            scale = 1000 if column.heading.endswith("ms") else 1
+            cells.append("-" if value is None else column.form.format(value / scale))
+        rows.append([name, ratio, *cells])
+    widths = [max(len(row[i]) for row in rows if i < len(row) and len(row) > 2) for i in range(len(rows[0]))]
+    lines = [[cell.rjust(width) for cell, width in zip(row, widths, strict=False)] for row in rows]
+    return "\n".join("  ".join(line) for line in lines)
+
+
+def listing() -> str:
+    """Return the cases and the servers."""
+    cases = "\n".join(f"  {case.name:<18} {case.question}" for case in CASES.values())
+    servers = "\n".join(f"  {server.name:<18} {server.what}" for server in SERVERS.values())
+    return f"cases:\n{cases}\n\nservers (--against):\n{servers}\n\n{_EXAMPLES}"
+
+
+def main() -> int:
+    """Run one case, or list them all."""
+    parser = argparse.ArgumentParser(
+        prog="./run bench", epilog=listing(), formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("case", nargs="?", help="one of the cases below; none lists them")
+    parser.add_argument("--against", default="limit", help="servers to compare with, separated by commas")
+    parser.add_argument("--rounds", type=int, default=3, help="interleaved rounds; medians are shown (default 3)")
+    parser.add_argument("--json", metavar="FILE", help="save all runs, with machine and versions")
+    options = parser.parse_args()
+    if options.case is None:
+        print(listing())
+        return 0
+    names = [OURS, *(name for name in options.against.split(",") if name and name != OURS)]
+    unknown = [name for name in names if name not in SERVERS]
+    if options.case not in CASES or unknown:
+        wrong = f"server {unknown[0]!r}" if unknown else f"case {options.case!r}"
+        print(f"./run bench: unknown {wrong}; './run bench' lists them", file=sys.stderr)
+        return 2
+    if (os.cpu_count() or 1) < 2:
+        print("./run bench: needs two cores, one for the server and one for the client", file=sys.stderr)
+        return 1
+    case = CASES[options.case]
+    servers = [SERVERS[name] for name in names if SERVERS[name].takes_orders or not case.needs_orders]
+    try:
+        runs = compare(case, servers, options.rounds)
+    except SetupError as error:
+        print(f"./run bench: {error}", file=sys.stderr)
+        return 1
+    versions = {server.name: server.version() for server in servers}
+    about = machine()
+    print(f"{case.question}\n\n{table(case, runs)}\n")
+    print(", ".join(f"{key} {value}" for key, value in about.items()))
+    print(", ".join(f"{name} {version}" for name, version in versions.items() if version))
+    if options.json:
+        saved = {"case": case.name, "machine": about, "versions": versions, "runs": runs}
+        Path(options.json).write_text(json.dumps(saved, indent=1) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

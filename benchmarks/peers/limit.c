@@ -1,0 +1,100 @@
+/* The kernel's limit: a bare loop of one send() a delivery. Not a server anybody would use: it answers the handshake,
+ * then writes each line that comes on standard input, as one text frame, to every connection, and reads nothing more
+ * than it must. Whatever costs less than this a delivery has joined updates.
+ *
+ *   limit PORT
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define MOST 65536
+static int fds[MOST], count;
+static char input[1 << 20], scratch[1 << 16];
+static uint8_t frame[(1 << 20) + 16];
+
+/* The client always sends the key of RFC 6455 section 1.3's example, whose answer is known. */
+static const char answer[] =
+    "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+
+static void send_all(const char *line, size_t length) {
+    static const char prefix[] = "{\"event\":\"receive-execs\",\"data\":";
+    size_t size = sizeof prefix - 1 + length + 1, n = 0;
+    frame[n++] = 0x81;
+    if (size < 126) frame[n++] = size;
+    else if (size < 65536) { frame[n++] = 126; frame[n++] = size >> 8; frame[n++] = size & 255; }
+    else { frame[n++] = 127; for (int i = 7; i >= 0; i--) frame[n++] = (uint64_t)size >> (8 * i); }
+    memcpy(frame + n, prefix, sizeof prefix - 1);
+    memcpy(frame + n + sizeof prefix - 1, line, length);
+    frame[n + size - 1] = '}';
+    n += size;
+    for (int i = 0; i < count; i++) {
+        size_t done = 0;
+        while (done < n) { /* no queue: a full socket is waited for, which is what a bare loop does */
+            ssize_t sent = send(fds[i], frame + done, n - done, MSG_NOSIGNAL);
+            if (sent < 0) { if (errno == EAGAIN) { usleep(50); continue; } break; }
+            done += sent;
+        }
+    }
+}
+
+int main(int argc, char **argv) {
+    if (argc != 2) { fprintf(stderr, "usage: limit PORT\n"); return 2; }
+    int listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0), one = 1;
+    setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+    setsockopt(listener, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(atoi(argv[1])), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    if (bind(listener, (struct sockaddr *)&a, sizeof a) || listen(listener, 4096)) { perror("listen"); return 1; }
+    int poll_fd = epoll_create1(0);
+    struct epoll_event e = {.events = EPOLLIN, .data.fd = listener};
+    epoll_ctl(poll_fd, EPOLL_CTL_ADD, listener, &e);
+    e.data.fd = 0;
+    fcntl(0, F_SETFL, O_NONBLOCK);
+    epoll_ctl(poll_fd, EPOLL_CTL_ADD, 0, &e);
+    size_t held = 0;
+    puts("ready");
+    fflush(stdout);
+    for (;;) {
+        struct epoll_event events[256];
+        int n = epoll_wait(poll_fd, events, 256, -1);
+        for (int i = 0; i < n; i++) {
+            int fd = events[i].data.fd;
+            if (fd == listener) {
+                int c;
+                while ((c = accept4(listener, NULL, NULL, SOCK_NONBLOCK)) >= 0) {
+                    e.events = EPOLLIN;
+                    e.data.fd = c;
+                    epoll_ctl(poll_fd, EPOLL_CTL_ADD, c, &e);
+                }
+            } else if (fd == 0) {
+                ssize_t got = read(0, input + held, sizeof input - held);
+                if (got == 0) return 0;
+                if (got < 0) continue;
+                held += got;
+                char *start = input, *end;
+                while ((end = memchr(start, '\n', input + held - start))) {
+                    send_all(start, end - start);
+                    start = end + 1;
+                }
+                held = input + held - start;
+                memmove(input, start, held);
+            } else {
+                ssize_t got = recv(fd, scratch, sizeof scratch, 0);
+                if (got <= 0) { if (got == 0 || errno != EAGAIN) close(fd); continue; }
+                if (scratch[0] == 'G' && count < MOST) {
+                    if (send(fd, answer, sizeof answer - 1, MSG_NOSIGNAL) > 0) fds[count++] = fd;
+                }
+            }
+        }
+    }
+}

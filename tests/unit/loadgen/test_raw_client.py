@@ -1,0 +1,205 @@
+"""Our own client over a socket whose other end is scripted byte by byte: the contract of `client.py` holds."""
+
+import asyncio
+import base64
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeAlias
+
+import pytest
+
+from execgate.wire import frame_builder
+from execgate.wire.frame_builder import Opcode
+from execgate.wire.frame_parser import Closing, Event, FrameParser, Pong, Text
+from loadgen import raw_client
+from loadgen.client import Closed, Connection
+from loadgen.core.handshake import accept_of
+from loadgen.core.target import Target
+from loadgen.raw_client import RawConnector
+
+
+class Notes:
+    """A listener that writes everything down."""
+
+    def __init__(self) -> None:
+        self.told: list[Any] = []
+        self.connection: Connection | None = None
+        self.ended = asyncio.Event()
+
+    def on_open(self, connection: Connection) -> None:
+        self.connection = connection
+        self.told.append("open")
+
+    def on_text(self, text: str, received_ns: int) -> None:
+        assert received_ns > 0
+        self.told.append(text)
+
+    def on_close(self, closed: Closed) -> None:
+        self.told.append(closed)
+        self.ended.set()
+
+    def on_failed(self, kind: str, reason: str) -> None:
+        self.told.append((kind, reason))
+        self.ended.set()
+
+
+Script: TypeAlias = Callable[["Peer"], Awaitable[None]]
+
+
+class Peer:
+    """The server's end of one connection."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+        self.request = b""
+        self.parser = FrameParser(server=True)
+
+    async def shake_hands(self, *more: bytes, field: bytes = b"") -> None:
+        """Answer the upgrade, with `more` in the same write."""
+        self.request = await self.reader.readuntil(b"\r\n\r\n")
+        key = next(line for line in self.request.split(b"\r\n") if line.startswith(b"Sec-WebSocket-Key: "))[19:]
+        assert len(base64.b64decode(key)) == 16
+        head = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" + field
+        self.writer.write(head + b"Sec-WebSocket-Accept: " + accept_of(key) + b"\r\n\r\n" + b"".join(more))
+
+    async def receive(self) -> list[Event]:
+        """Everything until the client goes silent for good."""
+        events: list[Event] = []
+        while data := await self.reader.read(65536):
+            events += self.parser.feed(data)
+        return events
+
+
+def text(words: str) -> bytes:
+    return frame_builder.build(Opcode.TEXT, words.encode())
+
+
+def run(script: Script, *, timeout_s: float = 2.0, act: Callable[[Notes], Any] | None = None) -> list[Any]:
+    """Connect to a server that plays `script`; return what the listener was told, to the end."""
+
+    async def main() -> list[Any]:
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            try:
+                await script(Peer(reader, writer))
+            except ConnectionError:
+                pass
+            finally:
+                writer.close()
+
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        notes, connector = Notes(), RawConnector(timeout_s)
+        connector.connect(Target("127.0.0.1", port, "/ws"), notes, "execgate.1")
+        async with asyncio.timeout(5):
+            while act is not None and notes.connection is None:
+                await asyncio.sleep(0.001)
+            if act is not None:
+                act(notes)
+            await notes.ended.wait()
+        await asyncio.sleep(0)
+        await connector.close()
+        server.close()
+        return notes.told
+
+    return asyncio.run(main())
+
+
+def test_messages_in_the_same_read_as_the_handshake_come_after_the_opening() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.shake_hands(text("one"), text("two"), frame_builder.build_close(1012, "bye"))
+
+    assert run(script) == ["open", "one", "two", Closed(1012, "bye")]
+
+
+def test_a_connection_that_just_goes_is_closed_1006() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.shake_hands(text("one"))
+
+    opened, one, closed = run(script)
+    assert (opened, one, closed.code) == ("open", "one", 1006)
+
+
+def test_pings_are_answered_and_closes_echoed() -> None:
+    received: list[Event] = []
+
+    async def script(peer: Peer) -> None:
+        await peer.shake_hands(frame_builder.build(Opcode.PING, b"abc"), frame_builder.build_close(4108, "slow"))
+        received.extend(await peer.receive())
+
+    assert run(script)[-1] == Closed(4108, "slow")
+    assert received == [Pong(b"abc"), Closing(4108, "")]
+
+
+def test_what_is_sent_is_masked_text_and_nothing_after_the_close() -> None:
+    received: list[Event] = []
+
+    async def script(peer: Peer) -> None:
+        await peer.shake_hands()
+        received.extend(await peer.receive())
+
+    def act(notes: Notes) -> None:
+        assert notes.connection is not None
+        notes.connection.send_text(b"hello")
+        notes.connection.close()
+        notes.connection.send_text(b"too late")
+        notes.connection.close()
+
+    async def answers_the_close(peer: Peer) -> None:
+        await peer.shake_hands()
+        while not any(isinstance(event, Closing) for event in received):
+            received.extend(peer.parser.feed(await peer.reader.read(65536)))
+        peer.writer.write(frame_builder.build_close(1000))
+
+    assert run(answers_the_close, act=act) == ["open", Closed(1000, "closed by us")]
+    assert received == [Text("hello"), Closing(1000, "")]
+
+
+def test_a_server_that_ignores_our_close_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(raw_client, "CLOSE_TIMEOUT_S", 0.05)
+
+    async def script(peer: Peer) -> None:
+        await peer.shake_hands()
+        await peer.receive()
+
+    def act(notes: Notes) -> None:
+        assert notes.connection is not None
+        notes.connection.close()
+
+    assert run(script, act=act) == ["open", Closed(1000, "closed by us")]
+
+
+def test_a_masked_frame_from_a_server_is_closed_1002() -> None:
+    received: list[Event] = []
+
+    async def script(peer: Peer) -> None:
+        await peer.shake_hands(frame_builder.build_masked(Opcode.TEXT, b"x", b"abcd"), text("ignored"))
+        received.extend(await peer.receive())
+
+    opened, closed = run(script)
+    assert (opened, closed.code) == ("open", 1002)
+    assert "server's frame is masked" in closed.reason
+    assert received == [Closing(1002, "")]
+
+
+def test_a_handshake_that_is_wrong_fails_once() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.shake_hands(text("never told"), field=b"Sec-WebSocket-Extensions: x\r\n")
+
+    assert run(script) == [("handshake", "an extension that was not offered")]
+
+
+def test_a_handshake_that_never_ends_times_out() -> None:
+    async def script(peer: Peer) -> None:
+        peer.writer.write(b"HTTP/1.1 101 Switching Protocols\r\n")
+        await peer.reader.read(-1)
+
+    ((kind, reason),) = run(script, timeout_s=0.05)
+    assert (kind, reason) == ("timeout", "no connection and handshake within 50 ms")
+
+
+def test_a_server_that_hangs_up_in_the_handshake_is_a_reset() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.reader.readuntil(b"\r\n\r\n")
+
+    ((kind, _reason),) = run(script)
+    assert kind == "reset"

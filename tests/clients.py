@@ -186,7 +186,8 @@ class RawClient:
         """Return the next event, past control frames."""
         while True:
             event = self.next(timeout_s)
-            assert event is not None and not isinstance(event, Closing), event
+            assert event is not None, "the connection ended"
+            assert not isinstance(event, Closing), event
             if isinstance(event, Text):
                 return dict(json.loads(event.text))
 

@@ -45,7 +45,7 @@ ORDER = {"request": 1, "rows": 1, "timestamp": 1, "address": "a", "execs": [{"sy
         ('{"event":"subscribe-execs","data":{"max_messages":0}}', "bad-field"),
         ('{"event":"subscribe-execs","data":{"max_messages":true}}', "bad-field"),
         ('{"event":"subscribe-execs","data":{"max_messages":"5"}}', "bad-field"),
-        ('{"event":"subscribe-execs","data":%s1%s}' % ('{"a":' * 16, "}" * 16), "bad-message"),
+        ('{"event":"subscribe-execs","data":' + '{"a":' * 16 + "1" + "}" * 17, "bad-message"),
         ("[" * 2000 + "]" * 2000, "bad-message"),
     ],
 )

@@ -29,11 +29,9 @@ def test_clients_are_told_then_closed_with_1012_at_the_deadline_and_the_exit_is_
 
 def test_it_ends_in_time_with_clients_that_never_answer_and_never_read() -> None:
     with scripted("--drain-s", "0.2", "--send-buffer-kib", "16", "--outbound-kib", "65536") as (gateway, feed):
-        with (
-            gateway.raw() as mute,
-            gateway.raw(receive_buffer=4096) as stuck,
-            open_socket(gateway.address) as half,
-        ):
+        mute, stuck = gateway.raw(), gateway.raw(receive_buffer=4096)
+        half = open_socket(gateway.address)
+        with mute, stuck, half:
             half.sendall(b"GET /ws HTTP/1.1\r\n")
             stuck.send("subscribe-execs")
             stuck.receive_event("subscribed")
@@ -74,8 +72,8 @@ def test_orders_are_still_answered_while_it_drains() -> None:
 
 
 def test_a_connection_that_is_kept_alive_hears_that_it_is_not_ready_any_more() -> None:
-    with scripted("--drain-s", "60") as (gateway, _), gateway.client() as client:
-        with open_socket(gateway.address) as sock:
+    with scripted("--drain-s", "60") as (gateway, _):
+        with gateway.client() as client, open_socket(gateway.address) as sock:
             request = b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n"
             sock.sendall(request)
             assert b" 200 " in sock.recv(65536)

@@ -36,7 +36,9 @@ def expect(client: Client, *events: tuple[str, dict[str, Any]]) -> None:
 
 def test_an_update_travels_as_the_bytes_that_the_publisher_serialised(rig: Rig) -> None:
     _, feed, client = rig
-    payload = b'{"request":4,"rows":1,"timestamp":1,"ts_us":1,"topic":"t","epoch":"e","seq":4,"tseq":4,"execs":[{"symbol":"Q","price":100.10}]}'
+    payload = (
+        b'{"request":4, "seq":4,"execs":[{"price":100.10,"name":"\\u00e9\xc3\xa9"}]}'  # as no JSON library would
+    )
     feed.raw(*encode(Update(Kind.DATA, b"ex.Q.", 1, 4, 4, 1, b"", payload)))
     assert client.connection.recv(10, decode=False) == b'{"event":"receive-execs","data":' + payload + b"}"
 

@@ -4,22 +4,25 @@ import argparse
 import json
 import os
 import platform
-import statistics
 import sys
 from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any
 
+from benchmarks import report
 from benchmarks.cases import CASES, Case, Figures, is_void
 from benchmarks.servers import OURS, SERVERS, Server
 from benchmarks.setup_peers import SetupError
+from benchmarks.tables import table
 
 _EXAMPLES = """\
 examples:
   ./run bench                                       list the cases
   ./run bench fanout                                ours against the kernel's limit
   ./run bench fanout --against limit,uws,ws,picows  and against others, installed on first use
-  ./run bench knee --against limit,uws --rounds 1 --json knee.json"""
+  ./run bench knee --against limit,uws --rounds 1 --json docs/benchmarks/knee.json
+  ./run bench report                                docs/benchmarks.md from the runs saved in docs/benchmarks/"""
 
 
 def machine() -> dict[str, Any]:
@@ -46,41 +49,6 @@ def compare(case: Case, servers: Sequence[Server], rounds: int) -> dict[str, lis
     return runs
 
 
-def median(case: Case, runs: Sequence[Figures]) -> Figures | None:
-    """Return the medians of the runs that count; None when none does."""
-    valid = [figures for figures in runs if not figures["void"]]
-    if not valid:
-        return None
-    keys = [column.key for column in case.columns]
-    return {
-        key: statistics.median(figures[key] for figures in valid)
-        for key in keys
-        if all(figures.get(key) is not None for figures in valid)
-    }
-
-
-def table(case: Case, runs: dict[str, list[Figures]]) -> str:
-    """Return the table for eyes: a row a server, the ratio to the reference first."""
-    medians = {name: median(case, figures) for name, figures in runs.items()}
-    first = case.columns[0].key
-    reference = medians.get(case.reference) or {}
-    rows = [["server", f"vs {case.reference}", *(column.heading for column in case.columns)]]
-    for name, figures in medians.items():
-        if figures is None:
-            rows.append([name, "void: " + runs[name][0]["void"]])
-            continue
-        ratio = f"{figures[first] / reference[first]:.2f}" if reference.get(first) else "-"
-        cells = []
-        for column in case.columns:
-            value = figures.get(column.key)
-            scale = 1000 if column.heading.endswith("ms") else 1
-            cells.append("-" if value is None else column.form.format(value / scale))
-        rows.append([name, ratio, *cells])
-    widths = [max(len(row[i]) for row in rows if i < len(row) and len(row) > 2) for i in range(len(rows[0]))]
-    lines = [[cell.rjust(width) for cell, width in zip(row, widths, strict=False)] for row in rows]
-    return "\n".join("  ".join(line) for line in lines)
-
-
 def listing() -> str:
     """Return the cases and the servers."""
     cases = "\n".join(f"  {case.name:<18} {case.question}" for case in CASES.values())
@@ -93,13 +61,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="./run bench", epilog=listing(), formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("case", nargs="?", help="one of the cases below; none lists them")
+    parser.add_argument("case", nargs="?", help="one of the cases below, or report; none lists them")
     parser.add_argument("--against", default="limit", help="servers to compare with, separated by commas")
     parser.add_argument("--rounds", type=int, default=3, help="interleaved rounds; medians are shown (default 3)")
     parser.add_argument("--json", metavar="FILE", help="save all runs, with machine and versions")
     options = parser.parse_args()
     if options.case is None:
         print(listing())
+        return 0
+    if options.case == "report":
+        for path in report.write():
+            print(path)
         return 0
     names = [OURS, *(name for name in options.against.split(",") if name and name != OURS)]
     unknown = [name for name in names if name not in SERVERS]
@@ -123,7 +95,13 @@ def main() -> int:
     print(", ".join(f"{key} {value}" for key, value in about.items()))
     print(", ".join(f"{name} {version}" for name, version in versions.items() if version))
     if options.json:
-        saved = {"case": case.name, "machine": about, "versions": versions, "runs": runs}
+        saved = {
+            "case": case.name,
+            "taken": date.today().isoformat(),
+            "machine": about,
+            "versions": versions,
+            "runs": runs,
+        }
         Path(options.json).write_text(json.dumps(saved, indent=1) + "\n")
     return 0
 

@@ -306,7 +306,7 @@ class Connection(asyncio.Protocol):
     def _count(self, bucket: TokenBucket) -> None:
         """Hold an over-rate session back by not reading from it; close it when it does not take the hint."""
         now_ns = time.monotonic_ns()
-        if bucket.take(now_ns):
+        if bucket.take(now_ns) or self.outbound.closing:
             return
         if not self._transport.is_reading():
             return  # more messages of the read that went over

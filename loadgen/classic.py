@@ -5,7 +5,7 @@ to the interval log once a second, the summary to standard error.
 """
 
 import asyncio
-import logging
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -32,7 +32,6 @@ from loadgen.subscriber import Subscriber
 
 RECORD_INTERVAL_S = 1.0
 OUTSTANDING_WAIT_S = 2.0
-_log = logging.getLogger("loadgen")
 
 
 def check_output(flag: str, path: str | None) -> None:
@@ -71,7 +70,7 @@ class ClassicRun:
 
     async def run(self) -> int:
         """Run until the time is up, a signal comes, or nobody could connect; return the exit status."""
-        print(CLIENT_HEADING, flush=True)
+        self._print(CLIENT_HEADING)
         ticks = [
             asyncio.create_task(self._every(RECORD_INTERVAL_S, self._record)),
             asyncio.create_task(self._every(self._config.interval, self._step)),
@@ -134,7 +133,16 @@ class ClassicRun:
         line = csv_line(
             len(crowd.members), crowd.recorder.connected, self._vitals.interval(), self._metrics.take()
         )
-        print(line, flush=True)
+        self._print(line)
+
+    def _print(self, line: str) -> None:
+        """Print to whoever reads; a reader that has gone (`| head`) wants no more, which ends the run."""
+        try:
+            print(line, flush=True)
+        except BrokenPipeError:
+            # The interpreter flushes once more at its end, which must not fail either.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            self._stop.request()
 
     async def _wait_for_answers(self) -> None:
         deadline = self._loop.time() + OUTSTANDING_WAIT_S

@@ -138,8 +138,7 @@ class RawConnection(asyncio.Protocol):
         listener = self._listener
         for event in parser.feed(data):
             if type(event) is Text:
-                if self._closed is None:
-                    listener.on_text(event.text, received_ns)
+                listener.on_text(event.text, received_ns)
             elif type(event) is Ping:
                 self._send(Opcode.PONG, event.payload)
             elif type(event) is Closing:

@@ -26,6 +26,7 @@ class Client:
     def __init__(self, address: str, *, subscribe_at_connect: bool = True, **options: Any) -> None:
         subprotocols = None if subscribe_at_connect else [Subprotocol(SUBPROTOCOL)]
         options.setdefault("proxy", None)
+        options.setdefault("max_queue", None)  # it reads on whatever the test does: only RawClient is slow
         self._connecting = connect(f"ws://{address}/ws", subprotocols=subprotocols, compression=None, **options)
         self.connection = self._connecting.__enter__()
 
@@ -83,7 +84,7 @@ class Client:
             return closed.rcvd.code if closed.rcvd else 1006
 
 
-def handshake_request(address: str, *, path: str = "/ws", **headers: str | None) -> bytes:
+def handshake_request(address: str, path: str = "/ws", /, **headers: str | None) -> bytes:
     """Return a request for a WebSocket; `headers` replace its own, None leaves one out (`_` stands for `-`)."""
     fields: dict[str, str | None] = {
         "Host": address,
@@ -139,12 +140,13 @@ class RawClient:
         *,
         receive_buffer: int | None = None,
         early: bytes = b"",
+        path: str = "/ws",
         headers: Mapping[str, str | None] | None = None,
     ) -> None:
         self.socket = open_socket(address, receive_buffer)
         self._parser = FrameParser(server=False, max_message_bytes=1 << 24)
         self._events: list[Event] = []
-        self.socket.sendall(handshake_request(address, **(headers or {})) + early)
+        self.socket.sendall(handshake_request(address, path, **(headers or {})) + early)
         head = b""
         while b"\r\n\r\n" not in head:
             piece = self.socket.recv(1)  # not a byte of the frames behind it

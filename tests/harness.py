@@ -31,21 +31,24 @@ class Process:
         *arguments: str,
         environment: Mapping[str, str] | None = None,
         stdin: int | None = subprocess.DEVNULL,
+        stdout: int = subprocess.PIPE,
     ) -> None:
         self.arguments = arguments
         self.popen = subprocess.Popen(
             [sys.executable, "-m", "execgate", *arguments],
             stdin=stdin,
-            stdout=subprocess.PIPE,
+            stdout=stdout,
             stderr=subprocess.PIPE,
             text=True,
             env={**os.environ, **(environment or {})},
         )
         self.stdout: list[str] = []
         self.stderr: list[str] = []
+        streams = ((self.popen.stdout, self.stdout), (self.popen.stderr, self.stderr))
         self._readers = [
-            threading.Thread(target=self._read, args=(self.popen.stdout, self.stdout), daemon=True),
-            threading.Thread(target=self._read, args=(self.popen.stderr, self.stderr), daemon=True),
+            threading.Thread(target=self._read, args=(stream, lines), daemon=True)
+            for stream, lines in streams
+            if stream is not None
         ]
         for reader in self._readers:
             reader.start()

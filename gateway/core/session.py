@@ -152,9 +152,8 @@ class Session:
                 raise RequestError("not-available", f"{field}: this gateway keeps no history yet")
         interest = EVERY_TOPIC
         if "topics" in data:
-            patterns = read_patterns(data["topics"], self.rights.max_topics)
-            self._check_rights(patterns)
-            interest = Interest(patterns)
+            interest = Interest(read_patterns(data["topics"], self.rights.max_topics))
+        self._check_rights(interest.patterns)
         mode = self._mode(data.get("mode"))
         return self._subscribed(interest, mode, _max_messages(data.get("max_messages")), message.id)
 

@@ -14,6 +14,7 @@ let paused = false;
 let received = 0;
 let receivedThisSecond = 0;
 let position = null; // {epoch, seq} of the last update
+let whoAmI = ""; // what hello said, without the epoch, which may change
 let gaps = 0;
 let orders = 0;
 let latencies = [];
@@ -41,6 +42,8 @@ function connect() {
     if (handle) handle(data);
   };
   socket.onclose = (close) => {
+    for (const request of sentAt.keys()) noteAnswer("unknown", `order ${request}: disconnected before its answer`);
+    sentAt.clear();
     const wait = close.code === 4200 ? 0 : retryMs * (0.5 + Math.random());
     show("lost", `disconnected (${close.code}${close.reason ? ` ${close.reason}` : ""}), trying again`);
     retryMs = Math.min(retryMs * 2, 10000);
@@ -54,7 +57,8 @@ function send(event, data) {
 
 const handlers = {
   hello(data) {
-    byId("who").textContent = `${data.gateway} · you are ${data.address} · epoch ${data.epoch}`;
+    whoAmI = `${data.gateway} · you are ${data.address}`;
+    showEpoch(data.epoch);
   },
   subscribed(data) {
     position = { epoch: data.epoch, seq: data.seq };
@@ -69,10 +73,7 @@ const handlers = {
       noteGap(position.seq + 1, data.seq - 1, "not told");
     }
     position = { epoch: data.epoch, seq: data.seq };
-    if (!paused) {
-      waiting.push(data);
-      if (waiting.length > ROWS_SHOWN) waiting.shift();
-    }
+    showLater(data);
   },
   gap(data) {
     noteGap(data.from, data.to, data.why);
@@ -81,7 +82,10 @@ const handlers = {
   feed(data) {
     if (data.state === "live") show("live", "live");
     else if (data.state === "stale") show("stale", "the feed is silent");
-    else position = { epoch: data.epoch, seq: data.seq };
+    else {
+      position = { epoch: data.epoch, seq: data.seq };
+      showEpoch(data.epoch);
+    }
   },
   drain(data) {
     show("connecting", `the gateway stops in ${data.after_ms / 1000} s`);
@@ -89,18 +93,34 @@ const handlers = {
   "order-response"(data) {
     const took = (performance.now() - sentAt.get(data.request)).toFixed(1);
     sentAt.delete(data.request);
-    const answer = document.createElement("li");
-    answer.className = data.status;
-    answer.textContent = `order ${data.request} ${data.status} in ${took} ms${data.reason ? `: ${data.reason}` : ""}`;
-    const list = byId("answers");
-    list.prepend(answer);
-    while (list.children.length > 3) list.lastChild.remove();
+    noteAnswer(data.status, `order ${data.request} ${data.status} in ${took} ms${data.reason ? `: ${data.reason}` : ""}`);
+  },
+  error(data) {
+    noteAnswer("rejected", `${data.code}: ${data.message}`);
   },
 };
 
+function showEpoch(epoch) {
+  byId("who").textContent = `${whoAmI} · epoch ${epoch}`;
+}
+
+function noteAnswer(status, text) {
+  const answer = document.createElement("li");
+  answer.className = status;
+  answer.textContent = text;
+  const list = byId("answers");
+  list.prepend(answer);
+  while (list.children.length > 3) list.lastChild.remove();
+}
+
+function showLater(update) {
+  waiting.push(update);
+  if (waiting.length > ROWS_SHOWN) waiting.shift();
+}
+
 function noteGap(from, to, why) {
   gaps += 1;
-  waiting.push({ gap: `updates ${from} to ${to} are missing (${why})` });
+  showLater({ gap: `updates ${from} to ${to} are missing (${why})` });
 }
 
 function percentile(sorted, percent) {
@@ -131,11 +151,13 @@ function rowsOf(update) {
 }
 
 function draw() {
-  const table = byId("execs");
-  for (const update of waiting) for (const row of rowsOf(update)) table.prepend(row);
-  waiting = [];
-  while (table.rows.length > ROWS_SHOWN) table.lastElementChild.remove();
-  byId("empty").hidden = table.rows.length > 0;
+  if (!paused) {
+    const table = byId("execs");
+    for (const update of waiting) for (const row of rowsOf(update)) table.prepend(row);
+    waiting = [];
+    while (table.rows.length > ROWS_SHOWN) table.lastElementChild.remove();
+    byId("empty").hidden = table.rows.length > 0;
+  }
   byId("received").textContent = received.toLocaleString("en");
   byId("seq").textContent = position ? position.seq.toLocaleString("en") : "–";
   byId("gaps").textContent = gaps;
@@ -164,23 +186,33 @@ function drawChart() {
   const colors = getComputedStyle(document.documentElement);
   pen.fillStyle = colors.getPropertyValue("--soft");
   pen.font = "11px system-ui, sans-serif";
-  pen.fillText(`${most}/s`, 8, 14);
+  pen.fillText(`${most}/s`, 0, 12);
+  pen.strokeStyle = colors.getPropertyValue("--line");
+  pen.lineWidth = 1;
+  pen.beginPath();
+  pen.moveTo(0, height - 0.5);
+  pen.lineTo(width, height - 0.5);
+  pen.stroke();
   pen.strokeStyle = colors.getPropertyValue("--mark");
   pen.lineWidth = 1.5;
   pen.beginPath();
   rates.forEach((rate, i) => {
     const x = width - ((rates.length - 1 - i) * width) / (CHART_SECONDS - 1);
-    const y = height - 6 - (rate / most) * (height - 26);
+    const y = height - 2 - (rate / most) * (height - 20);
     if (i === 0) pen.moveTo(x, y);
     else pen.lineTo(x, y);
   });
   pen.stroke();
+  pen.lineTo(width, height - 1);
+  pen.lineTo(width - ((rates.length - 1) * width) / (CHART_SECONDS - 1), height - 1);
+  pen.globalAlpha = 0.12;
+  pen.fillStyle = colors.getPropertyValue("--mark");
+  pen.fill();
 }
 
 byId("pause").onclick = () => {
   paused = !paused;
   byId("pause").textContent = paused ? "Resume" : "Pause";
-  byId("pause").setAttribute("aria-pressed", String(paused));
 };
 
 byId("order").onsubmit = (submit) => {

@@ -72,15 +72,18 @@ def test_orders_are_still_answered_while_it_drains() -> None:
 
 
 def test_a_connection_that_is_kept_alive_hears_that_it_is_not_ready_any_more() -> None:
-    with scripted("--drain-s", "60") as (gateway, _):
-        with gateway.client() as client, open_socket(gateway.address) as sock:
-            request = b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n"
-            sock.sendall(request)
-            assert b" 200 " in sock.recv(65536)
-            gateway.process.send_signal(signal.SIGTERM)
-            client.receive_event("drain")
-            sock.sendall(request)
-            assert b" 503 " in sock.recv(65536)
+    with (
+        scripted("--drain-s", "60") as (gateway, _),
+        gateway.client() as client,
+        open_socket(gateway.address) as sock,
+    ):
+        request = b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n"
+        sock.sendall(request)
+        assert b" 200 " in sock.recv(65536)
+        gateway.process.send_signal(signal.SIGTERM)
+        client.receive_event("drain")
+        sock.sendall(request)
+        assert b" 503 " in sock.recv(65536)
 
 
 def test_a_signal_before_the_feed_is_joined_ends_it_with_0() -> None:

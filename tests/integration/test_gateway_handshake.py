@@ -57,7 +57,7 @@ def test_a_wrong_handshake_is_refused_with_its_status(
 
 
 def test_another_path_is_not_found_and_says_what_is_there(served: Gateway) -> None:
-    status, answer = exchange(served.address, handshake_request(served.address, path="/elsewhere"))
+    status, answer = exchange(served.address, handshake_request(served.address, "/elsewhere"))
     assert status == 404
     status, body = served.get("/nothing")
     assert status == 404
@@ -66,7 +66,7 @@ def test_another_path_is_not_found_and_says_what_is_there(served: Gateway) -> No
 
 
 def test_a_query_after_the_path_is_no_other_path(served: Gateway) -> None:
-    with served.raw(headers={"path": "/ws?from=a-proxy"}) as client:
+    with served.raw(path="/ws?from=a-proxy") as client:
         assert client.receive()["event"] == "hello"
 
 
@@ -102,7 +102,7 @@ def test_headers_over_8_kib_are_refused(served: Gateway) -> None:
 
 @pytest.mark.parametrize("path", ["/healthz", "/ws"])
 def test_a_body_is_refused(served: Gateway, path: str) -> None:
-    request = handshake_request(served.address, path=path, Content_Length="5") + b"12345"
+    request = handshake_request(served.address, path, Content_Length="5") + b"12345"
     assert exchange(served.address, request)[0] in (0, 400, 413)
 
 

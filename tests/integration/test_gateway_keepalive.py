@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from execgate.wire.frame_builder import Opcode
-from execgate.wire.frame_parser import Ping
+from execgate.wire.frame_parser import Closing, Ping
 from tests.rig import Gateway, scripted
 from tests.scripted_publisher import ScriptedPublisher
 
@@ -79,7 +79,7 @@ def test_a_peer_that_answers_no_ping_is_closed_with_1001(rig: tuple[Gateway, Scr
     with gateway.raw() as mute:
         began = time.monotonic()
         pings = 0
-        while not hasattr(event := mute.next(), "code"):
+        while not isinstance(event := mute.next(), Closing):
             pings += isinstance(event, Ping)
         assert event.code == 1001
         assert IDLE_S - 0.1 < time.monotonic() - began < IDLE_S + 1.0
@@ -92,7 +92,7 @@ def test_pings_alone_keep_a_peer_alive(rig: tuple[Gateway, ScriptedPublisher]) -
         began = time.monotonic()
         while time.monotonic() - began < 1.5 * IDLE_S:
             event = client.next()
-            assert not hasattr(event, "code")
+            assert not isinstance(event, Closing)
             if isinstance(event, Ping):
                 client.send_frame(Opcode.PONG, event.payload)
 

@@ -12,7 +12,7 @@ import pytest
 
 from execgate.wire.frame_parser import FrameParser, Text
 from execgate.wire.update import Kind
-from tests.clients import RawClient, handshake_request, open_socket
+from tests.clients import RawClient, exchange, handshake_request, open_socket
 from tests.harness import Process, wait_until
 from tests.rig import PATIENT, gateway, scripted
 from tests.scripted_publisher import ScriptedPublisher
@@ -152,6 +152,39 @@ def test_figures_are_told_on_with_the_very_last_descriptor_spent() -> None:
         assert b" 200 " in scraper.recv(65536)
 
 
+def test_handshakes_over_their_bound_wait_and_an_established_connection_is_none() -> None:
+    flags = ("--max-exchanges", "2", "--header-timeout-s", "0.5")
+    with scripted(*flags) as (served, _), ExitStack() as stack:
+        for _ in range(5):  # more than the bound: each frees its place when it is established
+            assert stack.enter_context(served.raw()).receive()["event"] == "hello"
+        began = time.monotonic()
+        for _ in range(2):
+            stack.enter_context(open_socket(served.address)).sendall(b"GET / HTTP/1.1\r\n")
+        assert served.get("/healthz")[0] == 200  # once the half ones have had their time
+        assert time.monotonic() - began > 0.4
+
+
+def test_new_clients_are_refused_while_what_waits_for_all_is_near_its_bound() -> None:
+    flags = ("--outbound-total-mib", "1", "--outbound-kib", "2048", "--send-buffer-kib", "16")
+    with scripted(*flags) as (served, feed), served.raw(receive_buffer=4096) as stuck:
+        stuck.send("subscribe-execs")
+        stuck.receive_event("subscribed")
+        bound = 2**20
+
+        def nearly_full() -> bool:
+            feed.updates(5, padding=4000)
+            served.wait_for_stats("they came", feed__seq=feed.seq)
+            return bool(served.stats()["queued_bytes"] > 0.95 * bound)
+
+        wait_until(nearly_full, "95 % of the bound are in use")
+        status, answer = exchange(served.address, handshake_request(served.address))
+        assert status == 503
+        assert "outbound-memory" in answer
+        assert stuck.seqs(feed.seq) == list(range(1, feed.seq + 1))
+        with served.client() as client:
+            client.subscribe()
+
+
 def own_address() -> str:
     """An address of this machine that is not the loopback's: its peers count as strangers."""
     for name, addresses in psutil.net_if_addrs().items():
@@ -174,15 +207,17 @@ def test_a_stranger_who_connects_too_often_is_refused() -> None:
 
 def test_a_stranger_who_sends_too_often_is_read_later_but_answered() -> None:
     address = f"{own_address()}:0"
-    with scripted("--insecure-listen", "--messages-per-s", "10", listen=address) as (served, _):
-        with served.raw() as client:
-            hello = client.receive()
-            assert hello["data"]["limits"]["messages_per_s"] == 10
-            began = time.monotonic()
-            for _ in range(25):  # two seconds' worth are a burst
-                client.send("no-such-event")
-                assert client.receive()["event"] == "error"
-            assert time.monotonic() - began > 0.4
+    with (
+        scripted("--insecure-listen", "--messages-per-s", "10", listen=address) as (served, _),
+        served.raw() as client,
+    ):
+        hello = client.receive()
+        assert hello["data"]["limits"]["messages_per_s"] == 10
+        began = time.monotonic()
+        for _ in range(25):  # two seconds' worth are a burst
+            client.send("no-such-event")
+            assert client.receive()["event"] == "error"
+        assert time.monotonic() - began > 0.4
 
 
 def test_a_feed_over_ipc_works(tmp_path: Path) -> None:

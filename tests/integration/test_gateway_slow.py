@@ -68,37 +68,40 @@ def test_the_end_of_one_slow_client_costs_none_of_many_others_an_update() -> Non
 
 
 def test_a_slow_volatile_client_is_told_exactly_what_it_missed_and_goes_on_live() -> None:
-    with scripted(*BEATING) as (gateway, feed):
-        with gateway.raw(receive_buffer=4096) as slow, gateway.raw() as fast:
-            subscribe(slow, "volatile")
-            subscribe(fast, "volatile")
-            got = publish_until("dropped", gateway, feed, fast)
-            assert got == list(range(1, feed.seq + 1))
-            dropped = gateway.stats()["dropped"]
+    with (
+        scripted(*BEATING) as (gateway, feed),
+        gateway.raw(receive_buffer=4096) as slow,
+        gateway.raw() as fast,
+    ):
+        subscribe(slow, "volatile")
+        subscribe(fast, "volatile")
+        got = publish_until("dropped", gateway, feed, fast)
+        assert got == list(range(1, feed.seq + 1))
+        dropped = gateway.stats()["dropped"]
 
-            expected, missing = 1, 0
-            position = feed.seq
-            while expected <= position:
-                message = slow.receive()
-                if message["event"] == "receive-execs":
-                    assert message["data"]["seq"] == expected
-                    expected += 1
-                elif message["event"] == "gap":
-                    gap = message["data"]
-                    assert (gap["why"], gap["then"], gap["topic"]) == ("slow", "lost", None)
-                    assert gap["from"] == expected
-                    assert gap["count"] == gap["to"] - gap["from"] + 1
-                    expected = gap["to"] + 1
-                    missing += gap["count"]
-            assert missing == dropped
+        expected, missing = 1, 0
+        position = feed.seq
+        while expected <= position:
+            message = slow.receive()
+            if message["event"] == "receive-execs":
+                assert message["data"]["seq"] == expected
+                expected += 1
+            elif message["event"] == "gap":
+                gap = message["data"]
+                assert (gap["why"], gap["then"], gap["topic"]) == ("slow", "lost", None)
+                assert gap["from"] == expected
+                assert gap["count"] == gap["to"] - gap["from"] + 1
+                expected = gap["to"] + 1
+                missing += gap["count"]
+        assert missing == dropped
 
-            feed.updates(5)
-            assert slow.seqs(5) == fast.seqs(5) == list(range(position + 1, position + 6))
-            beat = slow.receive_event("heartbeat")["data"]
-            assert (beat["seq"], beat["dropped"], beat["conflated"]) == (feed.seq, dropped, 0)
-            assert beat["sent"] + beat["dropped"] == feed.seq
-            beat = fast.receive_event("heartbeat")["data"]
-            assert (beat["sent"], beat["dropped"]) == (feed.seq, 0)
+        feed.updates(5)
+        assert slow.seqs(5) == fast.seqs(5) == list(range(position + 1, position + 6))
+        beat = slow.receive_event("heartbeat")["data"]
+        assert (beat["seq"], beat["dropped"], beat["conflated"]) == (feed.seq, dropped, 0)
+        assert beat["sent"] + beat["dropped"] == feed.seq
+        beat = fast.receive_event("heartbeat")["data"]
+        assert (beat["sent"], beat["dropped"]) == (feed.seq, 0)
 
 
 def test_a_gap_counts_only_what_the_client_had_subscribed_to() -> None:

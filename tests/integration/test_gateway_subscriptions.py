@@ -64,13 +64,15 @@ def test_with_the_subprotocol_a_client_gets_nothing_before_it_subscribes(rig: Ri
 
 
 def test_explicit_subscribe_holds_updates_back_from_those_without_the_subprotocol_too() -> None:
-    with scripted("--explicit-subscribe") as (gateway, feed):
-        with gateway.client(subscribe_at_connect=True) as client:
-            assert client.receive()["event"] == "hello"
-            feed.update()
-            gateway.wait_for_stats("the update passed", feed__seq=1)
-            client.send("subscribe-execs")
-            assert client.receive()["event"] == "subscribed"
+    with (
+        scripted("--explicit-subscribe") as (gateway, feed),
+        gateway.client(subscribe_at_connect=True) as client,
+    ):
+        assert client.receive()["event"] == "hello"
+        feed.update()
+        gateway.wait_for_stats("the update passed", feed__seq=1)
+        client.send("subscribe-execs")
+        assert client.receive()["event"] == "subscribed"
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import socket
 from contextlib import ExitStack
 
 import psutil
+import pytest
 
 from execgate.measure.classic import SERVER_HEADING
 from execgate.wire.update import Kind
@@ -121,6 +122,32 @@ def test_the_csv_of_two_workers_has_one_heading() -> None:
         wait_until(lambda: len(served.process.stdout) > 4, "lines of both")
         assert served.process.stdout[0] == SERVER_HEADING
         assert served.process.stdout.count(SERVER_HEADING) == 1
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_reader_of_the_csv_that_goes_away_changes_nothing_for_the_gateway(workers: str) -> None:
+    """`execgate gateway --csv | head -1`: what was printed is lost, and nothing else."""
+    reading, writing = os.pipe()
+    flags = ("--listen", "127.0.0.1:0", "--csv", "--csv-interval-s", "0.05", "--workers", workers)
+    with ScriptedPublisher() as feed:
+        process = Process("gateway", *flags, "--feed", feed.endpoint, stdout=writing)
+        os.close(writing)
+        try:
+            feed.wait_for_gateways(int(workers))
+            feed.say(Kind.HEARTBEAT)
+            facts = process.ready()
+            os.close(reading)
+            process.wait_for("standard output is gone")
+            for child in psutil.Process(process.pid).children():
+                child.kill()
+                process.wait_for(r"worker died worker=\d status=-9")
+                feed.wait_for_gateways()
+            assert get(facts["listen"], "/healthz")[0] == 200
+            assert process.stop() == 0
+            assert "Traceback" not in process.words()
+            assert "Exception" not in process.words()
+        finally:
+            process.close()
 
 
 def test_a_port_that_is_taken_gives_one_clear_line_and_exit_2() -> None:

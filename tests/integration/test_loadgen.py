@@ -1,8 +1,11 @@
 """`execgate loadgen` as a process, against a server that is not ours and that lies on purpose."""
 
 import json
+import os
 import signal
 import socket
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -176,6 +179,23 @@ def test_a_signal_ends_it_with_the_last_line_and_the_summary(signum: int) -> Non
         assert process.stop(signum) == 0
     assert columns(process.stdout[1])[11] == "4"
     assert "streams: contiguous, 4 updates" in "\n".join(process.stderr)
+
+
+def test_a_reader_that_goes_ends_the_run_in_order() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        with reference_server() as server:
+            arguments = classic("pubsub", server.url, "--step", "1", "--interval", "0.1")
+            command = [sys.executable, "-m", "execgate", *arguments]
+            ended = subprocess.run(
+                command, stdout=writing, stderr=subprocess.PIPE, text=True, timeout=20, check=False
+            )
+    finally:
+        os.close(writing)
+    assert ended.returncode == 0
+    assert "Traceback" not in ended.stderr
+    assert "ran 0." in ended.stderr
 
 
 def test_raw_records_are_kept_and_add_up(tmp_path: Path) -> None:

@@ -135,16 +135,19 @@ def test_a_publisher_that_stops_is_stale_at_once_and_its_successor_is_told_as_a_
 
 
 def test_a_killed_publisher_is_stale_after_the_silence_and_its_successor_heals_it() -> None:
-    with publisher() as (source, facts), gateway(facts["pub"], "--feed-stale-s", "0.5") as served:
-        with served.client() as client:
-            client.subscribe()
-            last = client.seqs(3)[-1]
-            source.send_signal(signal.SIGKILL)
-            stale = next_of(client, "feed", state="stale")
-            assert stale["seq"] >= last
-            with publisher(facts["pub"]) as (_, successor):
-                assert next_of(client, "feed", state="epoch-changed")["epoch"] == successor["epoch"]
-                assert next_of(client, "receive-execs", epoch=successor["epoch"])["seq"] >= 1
+    with (
+        publisher() as (source, facts),
+        gateway(facts["pub"], "--feed-stale-s", "0.5") as served,
+        served.client() as client,
+    ):
+        client.subscribe()
+        last = client.seqs(3)[-1]
+        source.send_signal(signal.SIGKILL)
+        stale = next_of(client, "feed", state="stale")
+        assert stale["seq"] >= last
+        with publisher(facts["pub"]) as (_, successor):
+            assert next_of(client, "feed", state="epoch-changed")["epoch"] == successor["epoch"]
+            assert next_of(client, "receive-execs", epoch=successor["epoch"])["seq"] >= 1
 
 
 def test_a_suspended_gateway_catches_up_without_a_gap() -> None:

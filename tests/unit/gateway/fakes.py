@@ -1,4 +1,4 @@
-"""Stand-ins for a connection: a kernel and a transport that take what a script lets them, and a peer that reads."""
+"""Stand-ins for a connection: a kernel and a transport that take what a script lets them; a peer that reads."""
 
 import asyncio
 import json

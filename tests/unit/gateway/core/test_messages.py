@@ -18,7 +18,7 @@ def read(text: str, max_depth: int = 16) -> Message:
 
 def nested(depth: int) -> str:
     """A message that is `depth` levels deep altogether."""
-    return '{"event":"e","data":{"a":' + "[" * (depth - 2) + "]" * (depth - 2) + "}}"
+    return '{"event":"e","data":{"a":' + "[" * (depth - 2) + "7" + "]" * (depth - 2) + "}}"
 
 
 @pytest.mark.parametrize(
@@ -59,10 +59,10 @@ def test_a_good_message_is_read(text: str, message: Message) -> None:
         ('{"event":"e","id":true}', "bad-field", "id: expected a number or a text"),
         ('{"event":"e","id":[]}', "bad-field", "id: expected"),
         ('{"event":"e","id":""}', "bad-field", "id: expected"),
-        ('{"event":"e","id":"%s"}' % ("x" * 129), "bad-field", "id: expected"),
-        ('{"event":"e","id":%d}' % 2**64, "bad-field", "id: expected"),
+        ('{"event":"e","id":"' + "x" * 129 + '"}', "bad-field", "id: expected"),
+        ('{"event":"e","id":18446744073709551616}', "bad-field", "id: expected"),
         *(
-            ('{"event":"e","data":{"a":[{"b":%s}]}}' % number, "bad-message", "not finite")
+            ('{"event":"e","data":{"a":[{"b":' + number + "}]}}", "bad-message", "not finite")
             for number in ("NaN", "Infinity", "-Infinity", "1e999", "-1E999", "1.e999", "1" * 400 + ".0")
         ),
         ('{"event":"e","id":1e999}', "bad-message", "not finite"),
@@ -91,10 +91,7 @@ def test_what_python_writes_is_read_as_it_was(event: str, data: dict[str, object
     text = json.dumps({"event": event, "data": data, "id": number})
     if "NaN" in text or "Infinity" in text:
         return
-    try:
-        assert read(text, max_depth=500) == Message(event, json.loads(text)["data"], number)
-    except RequestError as refused:
-        assert "not finite" in str(refused)
+    assert read(text, max_depth=500) == Message(event, json.loads(text)["data"], number)
 
 
 @pytest.mark.parametrize("depth", [2, 3, 16, 400])

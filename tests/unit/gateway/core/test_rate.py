@@ -38,7 +38,9 @@ def test_what_passes_in_any_time_is_at_most_the_burst_and_the_rate(
 
 
 @given(st.floats(0.1, 1000), st.integers(1, 50), st.integers(0, 60), st.integers(1, 60))
-def test_after_the_wait_that_it_names_the_tokens_are_there(per_s: float, burst: int, taken: int, want: int) -> None:
+def test_after_the_wait_that_it_names_the_tokens_are_there(
+    per_s: float, burst: int, taken: int, want: int
+) -> None:
     bucket = TokenBucket(per_s, burst, 0)
     for _ in range(taken):
         bucket.take(0)

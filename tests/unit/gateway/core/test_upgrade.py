@@ -86,7 +86,11 @@ def test_what_is_wrong_is_named(change: dict[str, str | None], status: int, reas
 
 
 def test_refusals_name_what_would_be_taken_in_the_headers_that_http_has_for_it() -> None:
-    version, post, plain = judge({"Sec-WebSocket-Version": "8"}), judge({}, method="POST"), judge({"Upgrade": None})
+    version, post, plain = (
+        judge({"Sec-WebSocket-Version": "8"}),
+        judge({}, method="POST"),
+        judge({"Upgrade": None}),
+    )
     assert isinstance(version, Refusal)
     assert version.headers == {"Sec-WebSocket-Version": "13"}
     assert isinstance(post, Refusal)

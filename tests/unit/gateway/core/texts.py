@@ -37,7 +37,9 @@ NASTY_VALUES = [
 
 _SCALARS = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text())
 ANY_JSON: st.SearchStrategy[Any] = st.recursive(
-    _SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3), max_leaves=8
+    _SCALARS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
 )
 ANY_VALUE = st.one_of(st.sampled_from(NASTY_VALUES), ANY_JSON.map(json.dumps), st.text())
 
@@ -46,7 +48,16 @@ FIELDS = [
     *("topics", "mode", "since", "snapshot", "max_messages"),
     *("request", "rows", "timestamp", "address", "execs", "cl_ord_id"),
 ]
-GOOD_VALUES = ['["ex.A."]', '["ex.*","ex.B."]', '"all"', '"volatile"', '"conflate"', "1", '[{"symbol":"A"}]', '"x"']
+GOOD_VALUES = [
+    '["ex.A."]',
+    '["ex.*","ex.B."]',
+    '"all"',
+    '"volatile"',
+    '"conflate"',
+    "1",
+    '[{"symbol":"A"}]',
+    '"x"',
+]
 
 
 @st.composite
@@ -55,7 +66,10 @@ def _messages(draw: st.DrawFn) -> str:
     value = st.one_of(st.sampled_from(GOOD_VALUES), ANY_VALUE)
     fields = draw(st.lists(st.tuples(st.sampled_from(FIELDS), value), max_size=8))
     data = "{" + ",".join(f'"{name}":{text}' for name, text in fields) + "}"
-    parts = [f'"event":{json.dumps(draw(st.sampled_from(EVENTS)))}', f'"data":{draw(st.one_of(st.just(data), value))}']
+    parts = [
+        f'"event":{json.dumps(draw(st.sampled_from(EVENTS)))}',
+        f'"data":{draw(st.one_of(st.just(data), value))}',
+    ]
     if draw(st.booleans()):
         parts.append(f'"id":{draw(value)}')
     text = "{" + ",".join(draw(st.permutations(parts))) + "}"

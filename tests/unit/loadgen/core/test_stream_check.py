@@ -90,6 +90,15 @@ def test_a_told_gap_is_no_untold_one_whenever_it_is_told(told_first: bool) -> No
     assert check.contiguous
 
 
+def test_a_gap_that_is_told_early_is_remembered_until_it_is_met() -> None:
+    check = StreamCheck()
+    check.begin("a", 0)
+    check.tell(3, 3)
+    check.observe("a", 2)
+    check.observe("a", 4)
+    assert counts_of(check) == {"gaps": 1, "missing": 1, "told_gaps": 1, "told_missing": 1}
+
+
 def test_a_gap_that_is_told_and_then_replayed_leaves_nothing_missing() -> None:
     check = StreamCheck()
     check.begin("a", 1)

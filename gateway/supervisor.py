@@ -28,6 +28,7 @@ from gateway.core.stats import add_up
 from gateway.counters import Counters
 from gateway.http_server import PageServer, serve
 from gateway.pages import Pages
+from gateway.results import Results
 from gateway.worker import PROGRAM, REPORT_VARIABLE
 
 log = logging.getLogger("gateway.supervisor")
@@ -72,6 +73,7 @@ class Supervisor:
             "--share-port",
         ]
         self._slots = [_Slot(number) for number in range(config.workers)]
+        self._results = Results()
         self._heading_printed = False
         self._status = EXIT_OK
         self._started_s = time.monotonic()
@@ -196,7 +198,7 @@ class Supervisor:
                 slot.first_ready.set()
             elif words != SERVER_HEADING or not self._heading_printed:
                 self._heading_printed |= words == SERVER_HEADING
-                print(words, flush=True)
+                self._results.say(words)
 
     async def _read_reports(self, slot: _Slot, descriptor: int) -> None:
         reader = asyncio.StreamReader()

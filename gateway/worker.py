@@ -34,6 +34,7 @@ from gateway.limits import Limits
 from gateway.orders import ImmediateHandler, OrderDesk
 from gateway.outbound import Outbound, OutboundBudget
 from gateway.pages import Pages
+from gateway.results import Results
 
 log = logging.getLogger("gateway")
 
@@ -169,17 +170,20 @@ class Worker:
     async def _tell_ready(self, address: object) -> None:
         await self._live.wait()
         facts = {"listen": address, "feed": self._config.feed, "seq": self._site.fanout.seq}
-        lifecycle.tell_ready(PROGRAM, to_stderr=self._config.csv, **facts)
+        # Under a supervisor it is for the supervisor alone, which reads our standard output.
+        to_stderr = self._config.csv and REPORT_VARIABLE not in os.environ
+        lifecycle.tell_ready(PROGRAM, to_stderr=to_stderr, **facts)
 
     async def _print_csv(self) -> None:
         if self._metrics is None:
             return
-        print(SERVER_HEADING, flush=True)
+        results = Results()
+        results.say(SERVER_HEADING)
         while True:
             await asyncio.sleep(self._config.csv_interval_s)
             connections = len(self._site.keepalive)
             subscribers = sum(self._site.fanout.subscribers.values())
-            print(csv_line(connections, subscribers, self._vitals.interval(), self._metrics.take()), flush=True)
+            results.say(csv_line(connections, subscribers, self._vitals.interval(), self._metrics.take()))
 
     async def _report(self) -> None:
         descriptor = os.environ.get(REPORT_VARIABLE)

@@ -92,8 +92,8 @@ class Hub(Generic[Member]):
                     continue
                 group.first_seq = seq
                 self._touched.append(group)
-            elif group.last_seq == seq or group.remaining == len(frames):
-                continue  # matched by two of its patterns, or full
+            elif group.remaining == len(frames):
+                continue  # full
             if frame is None:
                 frame = PLAIN.frame(data)
             frames.append(frame)
@@ -110,8 +110,11 @@ class Hub(Generic[Member]):
             yield from list(group.members)
 
     def _matching(self, topic: bytes) -> Iterator[Group[Member]]:
+        """Yield each group that matches once, since no two patterns of an interest match the same topic."""
         by_prefix = self._by_prefix
         for length in self._prefix_lengths:
+            if length > len(topic):
+                break
             yield from by_prefix.get(topic[:length], ())
         yield from self._by_topic.get(topic, ())
 

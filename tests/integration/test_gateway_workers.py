@@ -1,6 +1,7 @@
 """`--workers N`, `--share-port` and taken ports."""
 
 import os
+import resource
 import signal
 import socket
 from contextlib import ExitStack
@@ -92,6 +93,18 @@ def test_a_killed_worker_is_logged_and_replaced_and_the_other_workers_clients_no
             client.connection.close_socket()
 
 
+def test_a_worker_that_cannot_be_started_is_tried_again_until_it_can() -> None:
+    with scripted("--workers", "2") as (served, feed):
+        supervisor = served.process.pid
+        limits = resource.prlimit(supervisor, resource.RLIMIT_NOFILE)
+        resource.prlimit(supervisor, resource.RLIMIT_NOFILE, (psutil.Process(supervisor).num_fds(), limits[1]))
+        psutil.Process(supervisor).children()[0].kill()
+        served.process.wait_for("worker not started worker=. reason=.*Too many open files")
+        resource.prlimit(supervisor, resource.RLIMIT_NOFILE, limits)
+        feed.wait_for_gateways()
+        assert len(psutil.Process(supervisor).children()) == 2
+
+
 def test_a_killed_supervisor_leaves_no_worker_behind() -> None:
     with scripted("--workers", "2", "--drain-s", "0.2") as (served, _), served.client() as client:
         client.receive()
@@ -122,6 +135,7 @@ def test_the_csv_of_two_workers_has_one_heading() -> None:
         wait_until(lambda: len(served.process.stdout) > 4, "lines of both")
         assert served.process.stdout[0] == SERVER_HEADING
         assert served.process.stdout.count(SERVER_HEADING) == 1
+        assert len([line for line in served.process.stderr if " ready pid=" in line]) == 1
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])

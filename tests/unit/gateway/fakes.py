@@ -30,14 +30,17 @@ class Wire(asyncio.Transport):
         self.held = bytearray()
         self.aborted = 0
         self.send_calls = 0
+        self.is_gone = False
         self.on_empty: Callable[[], None] = lambda: None
         self._sends, self._takes = iter(sends), iter(takes)
 
     def send(self, data: bytes) -> int:
         assert not self.held, "written past what the transport holds"
+        assert not self.is_gone, "written to a socket that has failed"
         self.send_calls += 1
         taken = next(self._sends, PLENTY)
         if taken == GONE:
+            self.is_gone = True
             raise ConnectionResetError
         if not taken:
             raise BlockingIOError

@@ -82,6 +82,7 @@ class Run:
         self.outbound = self.owner.outbound
         self.outbound.mode = mode
         self.offered: list[int] = []
+        self.items: list[tuple[str, int]] = []  # updates and controls, in their order
         self.controls = 0
         self.queued = 0
         seq = 0
@@ -90,11 +91,13 @@ class Run:
                 seqs = list(range(seq + 1, seq + 1 + amount))
                 seq += amount
                 self.offered += seqs
+                self.items += [("update", each) for each in seqs]
                 offer(self.outbound, *seqs)
             elif what == "skip":
                 seq += amount
             elif what == "control":
                 self.controls += 1
+                self.items.append(("control", self.controls))
                 self.outbound.control(control(self.controls))
             else:
                 self.owner.wire.pass_on(amount)
@@ -134,15 +137,19 @@ def test_volatile_drops_exactly_what_its_gaps_tell_before_what_follows_and_never
     run.let_everything_out()
     messages = run.owner.messages()
     assert numbers_of(messages) == list(range(1, run.controls + 1))
-    owed = iter(run.offered)
+    owed = iter(run.items)
     dropped = 0
     for message in messages:
+        data = message["data"]
         if message["event"] == "receive-execs":
-            assert message["data"]["seq"] == next(owed)
-        elif message["event"] == "gap":
-            data = message["data"]
+            assert next(owed) == ("update", data["seq"])
+        elif message["event"] == "control":
+            assert next(owed) == ("control", data["number"])
+        else:
+            assert message["event"] == "gap"
             missed = [next(owed) for _ in range(data["count"])]
-            assert (data["from"], data["to"]) == (missed[0], missed[-1])
+            assert (missed[0], missed[-1]) == (("update", data["from"]), ("update", data["to"]))
+            assert {kind for kind, _ in missed} == {"update"}
             assert (data["why"], data["then"], data["topic"]) == ("slow", "lost", None)
             dropped += data["count"]
     assert list(owed) == []
@@ -206,6 +213,22 @@ def test_updates_whose_write_fails_after_they_waited_are_discarded_not_delivered
     owner.wire.pass_on()
     assert (owner.counters.delivered, owner.counters.discarded) == (1, 4)
     assert owner.wire.send_calls == 2
+
+
+def test_once_a_write_has_failed_nothing_more_of_the_backlog_or_a_gap_is_written() -> None:
+    owner = Owner(Wire(sends=[10, GONE]))
+    for seq in range(1, 11):
+        offer(owner.outbound, seq, size=100_000)
+    owner.wire.pass_on()
+    assert (owner.counters.delivered, owner.counters.discarded) == (1, 9)
+    assert owner.budget.used == 0
+    owner = Owner(Wire(sends=[10, GONE]))
+    owner.outbound.mode = Mode.VOLATILE
+    offer(owner.outbound, 1)
+    owner.outbound.control(control(1))
+    offer(owner.outbound, 2)
+    owner.wire.pass_on()
+    assert (owner.wire.send_calls, owner.wire.aborted) == (2, 1)
 
 
 @pytest.mark.parametrize("bounds", [{"session_limit": 500}, {"limit": 500}], ids=["session", "process"])

@@ -75,7 +75,10 @@ class Model:
             assert [member.position for member in group.members] == list(range(len(group.members)))
 
 
-_JOIN = st.tuples(st.just("join"), PATTERNS.map(frozenset), st.one_of(st.none(), st.integers(1, 4)))
+_SHARED = st.sampled_from([frozenset({"*"}), frozenset({"a*"}), frozenset({"a", "b"})])
+_JOIN = st.tuples(
+    st.just("join"), st.one_of(_SHARED, PATTERNS.map(frozenset)), st.one_of(st.none(), st.integers(1, 4))
+)
 _LEAVE = st.tuples(st.just("leave"), st.integers(0, 100))
 _STAGE = st.tuples(st.just("stage"), st.lists(TOPICS, min_size=1, max_size=6))
 

@@ -80,7 +80,6 @@ class Feed:
         self._context.destroy(linger=0)
 
     def _drain(self) -> None:
-        self._again = None
         receive, take = self._socket.recv_multipart, self._fanout.take
         size = messages = 0
         try:
@@ -102,12 +101,8 @@ class Feed:
             self._fanout.flush()
 
     def _watch(self) -> None:
-        if self._is_silent() and self._again is None:
-            self._drain()  # it may be us who were stopped: what waits was said in time
-        if self._is_silent():
+        # After a stall of ours it is no lie: the loop reads what waits before it looks at its timers.
+        if time.monotonic() - self._heard_s > self._stale_s:
             self._fanout.go_stale(f"silent for {self._stale_s:g} s")
         interval_s = self._stale_s / _SILENCE_CHECKS_PER_LIMIT
         self._silence = asyncio.get_running_loop().call_later(interval_s, self._watch)
-
-    def _is_silent(self) -> bool:
-        return time.monotonic() - self._heard_s > self._stale_s

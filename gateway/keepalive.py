@@ -78,14 +78,23 @@ class Keepalive:
 
     def _tick(self) -> None:
         self.now_s = time.monotonic()
-        self._check_partial()
         # Turns have their times, so that a timer that comes late makes no round longer; a full round at the most.
         missed = int((self.now_s - self._due_s) / self._turn_s)
+        if missed > _SLOTS:
+            self._forgive(missed * self._turn_s)
+        self._check_partial()
         for _ in range(min(1 + missed, _SLOTS)):
             self._serve(self._slots[self._turn % _SLOTS])
             self._turn += 1
         self._due_s += (1 + missed) * self._turn_s
         self._timer = asyncio.get_running_loop().call_later(self._due_s - self.now_s, self._tick)
+
+    def _forgive(self, stall_s: float) -> None:
+        """It was us who stood still: what peers said meanwhile is dated before it, or not read yet."""
+        for connection in self.connections():
+            connection.last_seen_s += stall_s
+            if connection.partial_since_s:
+                connection.partial_since_s += stall_s
 
     def _serve(self, slot: "set[Connection]") -> None:
         for connection in list(slot):

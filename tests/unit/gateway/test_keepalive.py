@@ -231,6 +231,24 @@ def test_after_a_long_stall_one_round_is_made_up_for_not_all(wheel: Wheel) -> No
     assert len(peer.times("ping")) == 1
 
 
+def test_a_stall_of_ours_is_no_silence_of_a_peer_and_no_slowness_of_its_message(wheel: Wheel) -> None:
+    peer = wheel.peer()
+    wheel.clock.advance(1)
+    peer.partial_since_s = wheel.clock.now_s
+    wheel.keepalive.watch(peer.as_connection)
+    wheel.clock.now_s += 3600
+    wheel.clock.advance(5)
+    assert peer.closed == []
+    wheel.clock.advance(6)
+    assert peer.closed == [(1008, True)]
+    silent = wheel.peer()
+    wheel.clock.now_s += 3600
+    wheel.clock.advance(40)
+    assert silent.closed == []
+    wheel.clock.advance(10)
+    assert silent.closed == [(1001, False)]
+
+
 def test_a_stopped_wheel_turns_no_more(wheel: Wheel) -> None:
     wheel.keepalive.stop()
     assert not wheel.clock.timers

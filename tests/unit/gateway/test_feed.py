@@ -1,0 +1,106 @@
+"""The feed over a real ZeroMQ socket: what waits is drained, what is no update is counted, silence is not ours."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+import uvloop
+import zmq
+
+from execgate.wire.errors import UsageError
+from execgate.wire.update import Kind, Update, encode
+from gateway.counters import Counters
+from gateway.fanout import Fanout, FeedState
+from gateway.feed import DRAIN_MESSAGES, Feed
+
+STALE_S = 0.3
+
+
+class Scene:
+    """A publisher's socket and a feed that has joined it."""
+
+    def __init__(self, folder: Path) -> None:
+        endpoint = f"ipc://{folder}/feed"
+        self._context = zmq.Context()
+        self._pub = self._context.socket(zmq.PUB)
+        self._pub.set(zmq.LINGER, 0)
+        self._pub.set(zmq.SNDHWM, 0)
+        self._pub.bind(endpoint)
+        self.counters = Counters()
+        self.fanout = Fanout(self.counters, lambda: None, lambda member: None)
+        self.feed = Feed(endpoint, 10_000, STALE_S, self.fanout)
+        self.seq = 0
+
+    def say(self, kind: Kind) -> None:
+        self.seq += kind is Kind.DATA
+        self._pub.send_multipart(encode(Update(kind, b"a", 1, self.seq, self.seq, 0, b"", b"{}")))
+
+    def send(self, *frames: bytes) -> None:
+        self._pub.send_multipart(frames)
+
+    async def until(self, condition: Callable[[], object], each: Callable[[], object] = lambda: None) -> None:
+        deadline_s = time.monotonic() + 5
+        while not condition():
+            assert time.monotonic() < deadline_s, "waited in vain"
+            each()
+            await asyncio.sleep(0.01)
+
+    def close(self) -> None:
+        self.feed.close()
+        self._context.destroy(linger=0)
+
+
+def play(folder: Path, steps: Callable[[Scene], Awaitable[None]]) -> None:
+    async def scene() -> None:
+        made = Scene(folder)
+        made.feed.start()
+        try:
+            await made.until(lambda: made.fanout.state is FeedState.LIVE, lambda: made.say(Kind.HEARTBEAT))
+            await steps(made)
+        finally:
+            made.close()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(scene())
+
+
+def test_more_than_one_drain_holds_is_taken_whole_and_junk_is_counted(tmp_path: Path) -> None:
+    async def steps(scene: Scene) -> None:
+        for _ in range(3 * DRAIN_MESSAGES):
+            scene.say(Kind.DATA)
+        scene.send(b"junk")
+        scene.send(b"a", b"b", b"c", b"d")
+        scene.say(Kind.DATA)
+        await scene.until(lambda: scene.fanout.seq == 3 * DRAIN_MESSAGES + 1)
+        assert scene.counters.upstream == {"updates": 3 * DRAIN_MESSAGES + 1, "malformed": 2}
+
+    play(tmp_path, steps)
+
+
+def test_silence_makes_the_feed_stale(tmp_path: Path) -> None:
+    async def steps(scene: Scene) -> None:
+        await scene.until(lambda: scene.fanout.state is FeedState.STALE)
+
+    play(tmp_path, steps)
+
+
+def test_when_it_was_us_who_stood_still_what_waits_is_heard_before_the_feed_is_called_stale(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def steps(scene: Scene) -> None:
+        told: list[str] = []
+        monkeypatch.setattr(scene.fanout, "go_stale", told.append)
+        scene.say(Kind.DATA)
+        time.sleep(2 * STALE_S)  # the whole loop
+        await scene.until(lambda: scene.fanout.seq == 1)
+        assert told == []
+
+    play(tmp_path, steps)
+
+
+def test_an_endpoint_that_zeromq_refuses_is_named() -> None:
+    fanout = Fanout(Counters(), lambda: None, lambda member: None)
+    with pytest.raises(UsageError, match="--feed tcp://nowhere: "):
+        Feed("tcp://nowhere", 1, 1, fanout)

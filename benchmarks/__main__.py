@@ -12,6 +12,7 @@ from typing import Any
 
 from benchmarks import report
 from benchmarks.cases import CASES, Case, Figures, is_void
+from benchmarks.profiling import profile
 from benchmarks.servers import OURS, SERVERS, Server
 from benchmarks.setup_peers import SetupError
 from benchmarks.tables import table
@@ -22,6 +23,7 @@ examples:
   ./run bench fanout                                ours against the kernel's limit
   ./run bench fanout --against limit,uws,ws,picows  and against others, installed on first use
   ./run bench knee --against limit,uws --rounds 1 --json docs/benchmarks/knee.json
+  ./run bench profile fanout                        where our gateway's time goes, and a flame graph
   ./run bench report                                docs/benchmarks.md from the runs saved in docs/benchmarks/"""
 
 
@@ -61,7 +63,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="./run bench", epilog=listing(), formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("case", nargs="?", help="one of the cases below, or report; none lists them")
+    parser.add_argument("case", nargs="?", help="one of the cases below, report, or profile; none lists them")
+    parser.add_argument("profiled", nargs="?", metavar="CASE", help="the case that profile runs")
     parser.add_argument("--against", default="limit", help="servers to compare with, separated by commas")
     parser.add_argument("--rounds", type=int, default=3, help="interleaved rounds; medians are shown (default 3)")
     parser.add_argument("--json", metavar="FILE", help="save all runs, with machine and versions")
@@ -73,36 +76,43 @@ def main() -> int:
         for path in report.write():
             print(path)
         return 0
+    chosen = options.profiled if options.case == "profile" else options.case
     names = [OURS, *(name for name in options.against.split(",") if name and name != OURS)]
     unknown = [name for name in names if name not in SERVERS]
-    if options.case not in CASES or unknown:
-        wrong = f"server {unknown[0]!r}" if unknown else f"case {options.case!r}"
+    if chosen not in CASES or unknown:
+        wrong = f"server {unknown[0]!r}" if unknown else f"case {chosen!r}"
         print(f"./run bench: unknown {wrong}; './run bench' lists them", file=sys.stderr)
         return 2
     if (os.cpu_count() or 1) < 2:
         print("./run bench: needs two cores, one for the server and one for the client", file=sys.stderr)
         return 1
-    case = CASES[options.case]
-    servers = [SERVERS[name] for name in names if SERVERS[name].takes_orders or not case.needs_orders]
+    case = CASES[chosen]
     try:
-        runs = compare(case, servers, options.rounds)
+        if options.case == "profile":
+            print(profile(case))
+            return 0
+        return _compare(case, [SERVERS[name] for name in names], options.rounds, options.json)
     except SetupError as error:
         print(f"./run bench: {error}", file=sys.stderr)
         return 1
+
+
+def _compare(case: Case, asked: Sequence[Server], rounds: int, save_as: str | None) -> int:
+    servers = [
+        server
+        for server in asked
+        if server.name == OURS or (not case.only_ours and (server.takes_orders or not case.needs_orders))
+    ]
+    runs = compare(case, servers, rounds)
     versions = {server.name: server.version() for server in servers}
     about = machine()
     print(f"{case.question}\n\n{table(case, runs)}\n")
     print(", ".join(f"{key} {value}" for key, value in about.items()))
     print(", ".join(f"{name} {version}" for name, version in versions.items() if version))
-    if options.json:
-        saved = {
-            "case": case.name,
-            "taken": date.today().isoformat(),
-            "machine": about,
-            "versions": versions,
-            "runs": runs,
-        }
-        Path(options.json).write_text(json.dumps(saved, indent=1) + "\n")
+    if save_as:
+        taken = date.today().isoformat()
+        saved = {"case": case.name, "taken": taken, "machine": about, "versions": versions, "runs": runs}
+        Path(save_as).write_text(json.dumps(saved, indent=1) + "\n")
     return 0
 
 

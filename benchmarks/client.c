@@ -10,6 +10,7 @@
  *     say TEXT         text message to send once connected (may come twice)
  *     orders closed    each connection sends its next order when the last is answered
  *     orders N         N orders a second over all connections, on a fixed schedule
+ *     stuck N          the first N connections are never read again once open, and count for nothing
  *     wait-close 1     afterwards, wait for a line on standard input before closing (memory is read meanwhile)
  *
  * Prints "connected N failed N" when all have been tried, "start" when it begins to count, "end" when it stops
@@ -32,7 +33,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { UNUSED, CONNECTING, SHAKING, OPEN, DEAD };
+enum { UNUSED, CONNECTING, SHAKING, OPEN, STUCK, DEAD };
 
 struct connection {
     int fd, state;
@@ -49,7 +50,7 @@ static int say_count;
 static char host[64];
 static int port;
 
-static int counting, orders_closed;
+static int counting, orders_closed, stuck;
 static double orders_rate;
 static uint64_t messages, bytes, missing, duplicates, reordered, content_differs, closed_by_server;
 static uint64_t orders_sent, orders_answered, order_number;
@@ -218,6 +219,11 @@ static void read_from(struct connection *c) {
             opened++;
             used = end + 4 - buffer;
             for (int i = 0; i < say_count; i++) send_text(c, say[i], strlen(say[i]));
+            if (c - connections < stuck) {
+                epoll_ctl(epoll_fd, EPOLL_CTL_DEL, c->fd, NULL);
+                c->state = STUCK;
+                return;
+            }
         }
     }
     if (c->state == OPEN) used += take_frames(c, buffer + used, length - used, wall_us);
@@ -268,6 +274,7 @@ int main(int argc, char **argv) {
         if (!strcmp(argv[i], "connect-rate")) connect_rate = atof(argv[i + 1]);
         else if (!strcmp(argv[i], "path")) path = argv[i + 1];
         else if (!strcmp(argv[i], "say") && say_count < 2) say[say_count++] = argv[i + 1];
+        else if (!strcmp(argv[i], "stuck")) stuck = atoi(argv[i + 1]);
         else if (!strcmp(argv[i], "wait-close")) wait_close = atoi(argv[i + 1]);
         else if (!strcmp(argv[i], "orders")) {
             if (!strcmp(argv[i + 1], "closed")) orders_closed = 1; else orders_rate = atof(argv[i + 1]);
@@ -313,7 +320,7 @@ int main(int argc, char **argv) {
     double spread = 0;
     uint64_t spread_most = 0, whole = 0;
     for (int i = 0; i < SEQS; i++)
-        if (seen[i] == (uint32_t)opened) {
+        if (seen[i] == (uint32_t)(opened - stuck)) {
             uint64_t s = last_us[i] - first_us[i];
             spread += s;
             whole++;

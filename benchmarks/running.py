@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +33,9 @@ class Work:
         size: bytes of an update's data.
         seconds: measured, after two that are not.
         orders: "" for none, "closed", or a number a second.
-        topics: how many topics the updates rotate over.
+        topics, taken: how many topics the updates rotate over, and how many of them each client takes.
+        say: what each client says once connected.
+        stuck: how many of the connections never read, and are not counted.
         flags: more flags for our gateway.
     """
 
@@ -44,12 +46,20 @@ class Work:
     connect_rate: int = 2_000
     orders: str = ""
     topics: int = 1
+    taken: int = 1
+    stuck: int = 0
     say: tuple[str, ...] = ()
     flags: tuple[str, ...] = ()
 
 
-def run(server: Server, work: Work) -> dict[str, Any]:
-    """Run `work` against `server` once; return the client's figures and the server's cost."""
+def run(server: Server, work: Work, on_start: Callable[[int], None] | None = None) -> dict[str, Any]:
+    """Run `work` against `server` once; return the client's figures and the server's cost.
+
+    Args:
+        server: which.
+        work: what it is put through.
+        on_start: called with the server's pid when the measuring begins.
+    """
     port = _free_port()
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
@@ -74,6 +84,8 @@ def run(server: Server, work: Work) -> dict[str, Any]:
                 _tell(feeder, "go")
             elif word in ("start", "end"):
                 marks[word] = _cpu_ns(program.pid)
+                if word == "start" and on_start is not None:
+                    on_start(program.pid)
             elif line.startswith("{"):
                 figures = json.loads(line)
                 break
@@ -85,12 +97,14 @@ def run(server: Server, work: Work) -> dict[str, Any]:
 
 def _cost(figures: dict[str, Any], marks: dict[str, int], work: Work) -> dict[str, Any]:
     cpu_us = (marks["end"] - marks["start"]) / 1000
-    expected = work.rate * work.seconds * work.connections
+    readers = work.connections - work.stuck
+    expected = work.rate * work.seconds * readers * min(1.0, work.taken / work.topics)
     done = figures["orders_answered"] if work.orders else figures["messages"]
     return {
         **figures,
         "server_cpu_us": cpu_us,
         "us_per_item": cpu_us / done if done else None,
+        "us_per_update": cpu_us / (work.rate * work.seconds),
         "delivered_share": figures["messages"] / expected if expected else None,
         "accept_us": marks["ramp_cpu_ns"] / 1000 / max(1, figures["connected"]),
         "kib_per_connection": marks["rss_after"] / 1024 / max(1, figures["connected"]),
@@ -100,7 +114,7 @@ def _cost(figures: dict[str, Any], marks: dict[str, int], work: Work) -> dict[st
 
 
 def _client_command(server: Server, work: Work, port: int) -> list[str]:
-    options = ["connect-rate", str(work.connect_rate), "path", server.path]
+    options = ["connect-rate", str(work.connect_rate), "path", server.path, "stuck", str(work.stuck)]
     for text in (*server.say, *work.say):
         options += ["say", text]
     if work.orders:

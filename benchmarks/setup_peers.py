@@ -8,7 +8,14 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 BENCH = HERE.parent / ".bench"
-PIP_PEERS = ("websockets==17.4", "picows==2.3.1", "tornado==6.6.1", "ujson==6.1.0", "uvloop==0.23.0")
+PIP_PEERS = (
+    "websockets==17.4",
+    "picows==2.3.1",
+    "tornado==6.6.1",
+    "ujson==6.1.0",
+    "uvloop==0.23.0",
+    "py-spy==0.4.3",
+)
 
 
 class SetupError(Exception):

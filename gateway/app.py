@@ -13,9 +13,9 @@ from gateway.worker import PROGRAM, Worker
 _DESCRIPTION = """\
 Fans the publisher's updates out to WebSocket subscribers and answers their orders.
 
-Clients connect to ws://HOST:PORT/ws; http://HOST:PORT/ shows a page that does. /healthz says that the process
-lives, /readyz that it knows the feed's sequence, /stats gives its figures as JSON. One line is printed when it is
-ready. SIGTERM tells clients to leave, closes the rest after --drain-s and exits 0."""
+Clients connect to ws://HOST:PORT/ws (wss:// with --tls-cert); http://HOST:PORT/ shows a page that does. /healthz
+says that the process lives, /readyz that it knows the feed's sequence, /stats gives its figures as JSON. One line
+is printed when it is ready. SIGTERM tells clients to leave, closes the rest after --drain-s and exits 0."""
 
 _EXAMPLES = """\
   execgate gateway                                  one process on 127.0.0.1:8124

@@ -39,6 +39,14 @@ class GatewayConfig:
     )
     insecure_feed: bool = option(False, "allow a ZeroMQ address off the loopback, which nothing authenticates")
     insecure_listen: bool = option(False, "allow plain text to listen off the loopback")
+    tls_cert: str | None = option(
+        None,
+        "serve TLS with the certificate in FILE (PEM, issuers behind it); read again when it changes",
+        metavar="FILE",
+    )
+    tls_key: str | None = option(
+        None, "the private key of --tls-cert in FILE (PEM, no passphrase)", metavar="FILE"
+    )
     allowed_origin: tuple[str, ...] = option(
         (),
         "an Origin that may connect besides the same host's, exactly; '*' allows all; repeatable",
@@ -52,6 +60,9 @@ class GatewayConfig:
         False,
         "make 'volatile' the default mode: drop what a client can't take, and tell it",
         aliases=("EMIT_VOLATILE",),
+    )
+    deflate: bool = option(
+        False, "compress updates, once for all clients that offer permessage-deflate, and take compressed messages"
     )
     max_connections: int = option(
         15_000,
@@ -118,7 +129,7 @@ class GatewayConfig:
     )
     feed_stale_s: float = option(
         3.0,
-        "silence after which the feed is stale, s (three of the publisher's heartbeats)",
+        "silence after which the feed is stale, s (a publisher says something at least every second)",
         parse=positive_number,
         metavar="S",
     )
@@ -153,11 +164,18 @@ class GatewayConfig:
     def __post_init__(self) -> None:
         """Check what concerns more than one field."""
         require_loopback("--feed", self.feed, self.insecure_feed)
-        for flag, address in (("--listen", self.listen), ("--stats-listen", self.stats_listen)):
-            if not address.is_loopback and not self.insecure_listen:
-                raise UsageError(
-                    f"{flag} {address}: not on the loopback, and there is no TLS yet; "
-                    "put a TLS proxy before 127.0.0.1, or say --insecure-listen on a network you trust"
-                )
+        if (self.tls_cert is None) != (self.tls_key is None):
+            given, missing = ("--tls-cert", "--tls-key") if self.tls_cert else ("--tls-key", "--tls-cert")
+            raise UsageError(f"{given} without {missing}: TLS takes both, a certificate and its private key")
+        if not self.listen.is_loopback and not self.insecure_listen and self.tls_cert is None:
+            raise UsageError(
+                f"--listen {self.listen}: not on the loopback, and plain text; say --tls-cert and --tls-key, "
+                "put a TLS proxy before 127.0.0.1, or say --insecure-listen on a network you trust"
+            )
+        if not self.stats_listen.is_loopback and not self.insecure_listen:
+            raise UsageError(
+                f"--stats-listen {self.stats_listen}: not on the loopback, and always plain text; "
+                "put a TLS proxy before 127.0.0.1, or say --insecure-listen on a network you trust"
+            )
         if self.ping_s >= self.idle_s:
             raise UsageError(f"--ping-s {self.ping_s:g}: expected less than --idle-s {self.idle_s:g}")

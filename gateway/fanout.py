@@ -19,7 +19,7 @@ from gateway.core.hub import Hub
 from gateway.core.interest import Interest
 from gateway.core.session import Mode
 from gateway.counters import Counters
-from gateway.outbound import Outbound
+from gateway.outbound import Outbound, write_to_all
 
 log = logging.getLogger("gateway.fanout")
 
@@ -97,29 +97,32 @@ class Fanout:
             chunk = frames[0] if count == 1 else b"".join(frames)
             group.frames = []
             counters.delivered += count * len(group.members)
-            members = group.members.copy()  # one that overflows is closed, and leaves the group at once
-            if group.remaining is None:
-                for member in members:
-                    member.offer(chunk, count, first, last)
-                continue
-            for member in members:  # one, or none
-                if member.offer(chunk, count, first, last):
+            all_taken = write_to_all(group, chunk, count, first, last)
+            if group.remaining is not None:  # a group of one
+                if all_taken:
                     group.remaining -= count
                 if not group.remaining:
-                    self._on_exhausted(member)
+                    for member in group.members.copy():
+                        self._on_exhausted(member)
 
     def join(self, member: Outbound, interest: Interest, mode: Mode, max_messages: int | None) -> None:
         """Subscribe `member` from the next update on, instead of what it had."""
         self.leave(member)
         member.mode = mode
-        member.group = self.hub.join(member, interest, max_messages)
+        member.enter(self.hub.join(member, interest, max_messages, member.envelope))
         self.subscribers[mode.value] += 1
+
+    def standing_news(self) -> bytes:
+        """Return the frames that tell a new subscriber what the others were told: that the feed is stale."""
+        if self.state is not FeedState.STALE:
+            return b""
+        return _frame(events.FEED, self._feed_data(FeedState.STALE.value, self.seq))
 
     def leave(self, member: Outbound) -> None:
         """Unsubscribe `member`, if it is subscribed."""
         if member.group is not None:
             self.hub.leave(member, member.group)
-            member.group = None
+            member.leave()
             self.subscribers[member.mode.value] -= 1
 
     def go_stale(self, why: str) -> None:
@@ -155,9 +158,16 @@ class Fanout:
         self._tell_all(events.GAP, events.gap(gap.first, gap.last, None, why="upstream"))
 
     def _tell_feed(self, state: str, position: int, previous: str | None = None) -> None:
-        self._tell_all(events.FEED, {"state": state, "epoch": self.epoch, "seq": position, "previous": previous})
+        self._tell_all(events.FEED, self._feed_data(state, position, previous))
+
+    def _feed_data(self, state: str, position: int, previous: str | None = None) -> dict[str, Any]:
+        return {"state": state, "epoch": self.epoch, "seq": position, "previous": previous}
 
     def _tell_all(self, event: str, data: dict[str, Any]) -> None:
-        frame = build(Opcode.TEXT, events.encode_event(event, data))
+        frame = _frame(event, data)
         for member in self.hub.members():
             member.raw(frame)
+
+
+def _frame(event: str, data: dict[str, Any]) -> bytes:
+    return build(Opcode.TEXT, events.encode_event(event, data))

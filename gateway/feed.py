@@ -81,7 +81,7 @@ class Feed:
 
     def _drain(self) -> None:
         receive, take = self._socket.recv_multipart, self._fanout.take
-        size = messages = 0
+        size = messages = refused = 0
         try:
             while messages < DRAIN_MESSAGES and size < DRAIN_BYTES:
                 frames = receive(zmq.NOBLOCK)
@@ -90,13 +90,14 @@ class Feed:
                     take(decode(frames))
                     size += len(frames[3])
                 except UpdateError as error:
+                    refused += 1
                     self._fanout.counters.upstream["malformed"] += 1
                     self._malformed.warning("feed message refused: %s", error)
             # The budget is spent, and the edge with it: come back after everything else had its turn.
             self._again = asyncio.get_running_loop().call_soon(self._drain)
         except zmq.Again:
             pass
-        if messages:
+        if messages > refused:  # what is no message of a publisher is no sign of its life
             self._heard_s = time.monotonic()
             self._fanout.flush()
 

@@ -2,13 +2,15 @@
 
 A connection comes from `gateway.acceptor` as an IOStream. Once its handshake is accepted the socket is taken out
 of the stream and becomes a `Connection` on a uvloop transport: a tenth of the memory and half the cost of an order
-(docs/adr/0003-tornado-for-http-sockets-on-uvloop.md has the figures and what else was tried).
+(docs/adr/0003-tornado-for-http-sockets-on-uvloop.md has the figures and what else was tried). A TLS socket moves
+in the same way, to a transport of ours (docs/adr/0010-tls.md).
 """
 
 import asyncio
 import itertools
 import logging
 import socket
+import ssl
 from collections.abc import Collection
 from http import HTTPStatus
 from typing import Any
@@ -20,7 +22,7 @@ from tornado.httputil import (
     HTTPServerConnectionDelegate,
     RequestStartLine,
 )
-from tornado.iostream import IOStream, StreamClosedError
+from tornado.iostream import IOStream
 
 from execgate.service.endpoints import is_loopback_host
 from gateway.connection import Connection, Site
@@ -28,6 +30,7 @@ from gateway.core import upgrade
 from gateway.core.policy import Policy
 from gateway.http_server import PageExchange
 from gateway.pages import Pages, Response, text
+from gateway.tls_transport import TlsTransport
 
 log = logging.getLogger("gateway.front")
 
@@ -44,7 +47,12 @@ class Front(HTTPServerConnectionDelegate):
         policy: decides the rights of a peer.
         allowed_origins: besides the same host's.
         max_sessions: WebSocket connections at most; one more is answered 503.
+
+    Attributes:
+        connection_class: what an accepted handshake becomes.
     """
+
+    connection_class: type[Connection] = Connection
 
     def __init__(
         self,
@@ -67,9 +75,13 @@ class Front(HTTPServerConnectionDelegate):
         """Tornado's: a new request begins on a connection."""
         return _Exchange(self, self._pages, request_conn)
 
+    def takes(self, path: str) -> bool:
+        """Whether a request for `path` is a handshake; any other is for a page."""
+        return path.partition("?")[0] == WEBSOCKET_PATH
+
     def judge(self, method: str, headers: HTTPHeaders) -> upgrade.Acceptance | Response:
         """Decide about a handshake, and count a refusal."""
-        decision = upgrade.decide(method, headers, self._allowed_origins)
+        decision = upgrade.decide(method, headers, self._allowed_origins, may_deflate=self._site.limits.deflate)
         if isinstance(decision, upgrade.Refusal):
             self._site.counters.refused[decision.kind] += 1
             return Response(decision.status, f"{decision.reason}\n".encode(), headers=dict(decision.headers))
@@ -104,7 +116,13 @@ class Front(HTTPServerConnectionDelegate):
         rights = self._policy.rights_of(host, is_loopback_host(host))
         subscribe = not acceptance.has_subprotocol and not self._site.limits.explicit_subscribe
         key = f"{host}:{port}:{next(self._numbers)}"
-        connection = Connection(self._site, sock, key, rights, acceptance.head, early, subscribe)
+        tls = TlsTransport(sock) if isinstance(sock, ssl.SSLSocket) else None
+        connection = self.connection_class(
+            self._site, tls or sock, key, rights, acceptance.head, early, subscribe, acceptance.deflate_bits
+        )
+        if tls is not None:
+            tls.start(connection)
+            return
         loop = asyncio.get_running_loop()
         task = loop.create_task(loop.connect_accepted_socket(lambda: connection, sock))
         self._moving.add(task)
@@ -125,7 +143,7 @@ class _Exchange(PageExchange):
 
     def respond(self, start_line: RequestStartLine, headers: HTTPHeaders) -> Response | None:
         """Take a handshake at `/ws`; everything else is a page."""
-        if start_line.path.partition("?")[0] != WEBSOCKET_PATH:
+        if not self._front.takes(start_line.path):
             return super().respond(start_line, headers)
         decision = self._front.judge(start_line.method, headers)
         if isinstance(decision, Response):
@@ -136,13 +154,11 @@ class _Exchange(PageExchange):
 
 def _release(stream: IOStream) -> tuple[socket.socket, bytes] | None:
     """Take the socket out of `stream`, with the bytes already read behind the handshake; None if it is gone."""
-    reading = asyncio.ensure_future(stream.read_bytes(_MAX_EARLY_BYTES, partial=True))
-    early = b""
-    if reading.done():
-        try:
-            early = reading.result()
-        except StreamClosedError:
-            return None
+    try:
+        reading = asyncio.ensure_future(stream.read_bytes(_MAX_EARLY_BYTES, partial=True))
+        early = reading.result() if reading.done() else b""
+    except OSError:  # Tornado's StreamClosedError: the peer has gone; or an error of TLS, and the stream is closed
+        return None
     sock = stream.socket
     stream.io_loop.remove_handler(sock)
     stream.socket = None  # type: ignore[assignment]  # so that the stream, when it is forgotten, closes nothing

@@ -3,6 +3,7 @@
 A gateway's front builds on it for the WebSocket handshake; a supervisor serves its sums with it as it is.
 """
 
+import asyncio
 import socket
 from collections.abc import Callable
 
@@ -16,9 +17,10 @@ from tornado.httputil import (
     RequestStartLine,
     ResponseStartLine,
 )
-from tornado.iostream import IOStream
+from tornado.iostream import IOStream, SSLIOStream
 
 from gateway.acceptor import Acceptor
+from gateway.certificate import Certificate
 from gateway.core.rate import AddressLimiter
 from gateway.counters import Counters
 from gateway.pages import Pages, Response
@@ -52,6 +54,7 @@ def serve(
     header_timeout_s: float,
     max_exchanges: int,
     limiter: AddressLimiter | None = None,
+    certificate: Certificate | None = None,
 ) -> Acceptor:
     """Serve HTTP on `listener` from now on; the acceptor that is returned ends it.
 
@@ -59,9 +62,11 @@ def serve(
         listener: as `gateway.acceptor.listen` returns it.
         delegate: makes an exchange of each request.
         counters: of this process.
-        header_timeout_s: for a request's headers, and for the next request of a connection.
+        header_timeout_s: for the TLS handshake and a request's headers together, and for the next request of a
+            connection.
         max_exchanges: connections in Tornado's hands at most.
         limiter: of new connections an address.
+        certificate: what TLS is served with; None for plain text.
     """
     server = _Server(
         delegate,
@@ -71,8 +76,25 @@ def serve(
         max_buffer_size=_MAX_BUFFER_BYTES,
     )
 
+    def count_failed(handshake: "asyncio.Future[SSLIOStream]") -> None:
+        if not handshake.cancelled() and handshake.exception() is not None:
+            counters.refused["tls"] += 1
+
     def hand_over(sock: socket.socket, address: tuple[str, int]) -> None:
-        server.handle_stream(IOStream(sock, max_buffer_size=_MAX_BUFFER_BYTES), address)
+        if certificate is None:
+            server.handle_stream(IOStream(sock, max_buffer_size=_MAX_BUFFER_BYTES), address)
+            return
+        try:
+            tls = certificate.wrap(sock)
+        except OSError:  # it was reset before we came
+            sock.close()
+            counters.refused["gone"] += 1
+            acceptor.exchange_over()
+            return
+        # Without `ssl_options` it would read the system's certificates, which a server has no use for.
+        stream = SSLIOStream(tls, ssl_options=tls.context, max_buffer_size=_MAX_BUFFER_BYTES)
+        stream.wait_for_handshake().add_done_callback(count_failed)
+        server.handle_stream(stream, address)
 
     acceptor = Acceptor(listener, hand_over, max_exchanges, limiter, counters)
     server.on_exchange_over = acceptor.exchange_over

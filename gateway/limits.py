@@ -17,6 +17,7 @@ class Limits:
         idle_s: silence after which a connection is closed.
         default_mode: where a subscription names none.
         explicit_subscribe: whether even a client without the subprotocol must ask before it gets updates.
+        deflate: whether messages may be compressed, for clients that offer it.
     """
 
     message_bytes: int
@@ -28,3 +29,4 @@ class Limits:
     idle_s: float
     default_mode: Mode
     explicit_subscribe: bool
+    deflate: bool = False

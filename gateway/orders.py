@@ -84,25 +84,31 @@ class OrderDesk:
         self._per_connection: dict[Connection, dict[PendingOrder, None]] = {}
         self._sweeper: asyncio.TimerHandle | None = None
 
-    def place(self, order: Order, connection: "Connection") -> None:
-        """Take an order from a session; its answer goes to that session."""
+    def place(self, order: Order, connection: "Connection") -> bool:
+        """Take an order from a session; its answer goes to that session.
+
+        Returns:
+            False where too many of its orders wait: it was rejected, the handler never saw it, and it may come
+            again.
+        """
         if self._metrics is not None:
             response_ms = time.time() * 1000 - order.timestamp
             self._metrics.record(connection.key, response_ms, order.size)
         pending = PendingOrder(self, order, connection)
         if len(self._per_connection.get(connection, ())) >= MAX_PENDING:
             self.settle(pending, OrderStatus.REJECTED, f"{MAX_PENDING} orders of this session are under way")
-            return
+            return False
         self._handler.submit(pending)
         if not pending.settled:
             self._wait_for(pending)
+        return True
 
     def settle(self, pending: PendingOrder, status: OrderStatus, reason: str | None) -> None:
         """End `pending`, unless it has ended."""
         if pending.settled:
             self._counters.orders["late"] += 1
             return
-        self._end(pending, status.value)
+        self._end(pending, status)
         pending.connection.answer_order(pending.order, status, reason)
 
     def forget(self, connection: "Connection") -> None:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from execgate.wire import events
 from execgate.wire.close_codes import CloseCode
+from execgate.wire.events import PLAIN, Envelope
 from execgate.wire.frame_builder import Opcode, build, build_close
 from gateway.core.hub import Group
 from gateway.core.session import Mode
@@ -28,6 +29,37 @@ if TYPE_CHECKING:
 
 # A backlog is passed on in pieces of this size, so that one subscriber never holds the loop for long.
 _PIECE_BYTES = 256 * 1024
+
+_NOT_TRIED, _GONE = -1, -2
+
+
+def _shut(_data: bytes) -> int:
+    """The door of who is blocked or closing: takes nothing."""
+    return _NOT_TRIED
+
+
+def write_to_all(group: "Group[Outbound]", chunk: bytes, count: int, first_seq: int, last_seq: int) -> bool:
+    """Write `count` updates in one chunk to every member of `group`; return whether all of them took it.
+
+    The hot road: one system call a member, and beside it little more than a loop over bound methods. Nothing in
+    that loop runs code of ours, so the group stays as it is; those that fell short are looked at afterwards, since
+    one of them may be closed by it and leave.
+    """
+    size = len(chunk)
+    short: list[tuple[int, int]] = []
+    for position, door in enumerate(group.doors):
+        try:
+            written = door(chunk)
+        except BlockingIOError:
+            written = 0
+        except OSError:
+            written = _GONE
+        if written != size:
+            short.append((position, written))
+    group.flushed += count
+    members = [(group.members[position], written) for position, written in short]
+    taken = [member.fell_short(written, chunk, count, first_seq, last_seq) for member, written in members]
+    return all(taken)
 
 
 class OutboundBudget:
@@ -55,9 +87,11 @@ class Outbound:
 
     Attributes:
         owner: the connection, None once it has ended.
+        envelope: makes the frames of its updates.
         mode: what becomes of updates while it is blocked.
         group, position: its place in the hub, None while not subscribed.
-        sent, dropped: updates of this session, for its heartbeat.
+        door: the socket's own `send`, or `_shut` while nothing may be written past what waits.
+        dropped: updates of this session, for its heartbeat, like `sent`.
         closing: whether a close frame was sent or queued; nothing goes out after it.
     """
 
@@ -67,16 +101,19 @@ class Outbound:
         "_blocked",
         "_budget",
         "_counters",
+        "_finishing",
         "_gap",
         "_send",
         "_transport",
+        "_sent",
         "closing",
+        "door",
         "dropped",
+        "envelope",
         "group",
         "mode",
         "owner",
         "position",
-        "sent",
     )
 
     def __init__(
@@ -88,40 +125,41 @@ class Outbound:
         counters: Counters,
     ) -> None:
         self.owner: Connection | None = owner
+        self.envelope: Envelope = PLAIN
         self.mode = Mode.ALL
         self.group: Group[Outbound] | None = None
         self.position = 0
-        self.sent = 0
+        self.door = send
         self.dropped = 0
         self.closing = False
         self._transport = transport
         self._send = send
         self._budget = budget
         self._counters = counters
+        self._sent = 0
         self._blocked = False
+        self._finishing = False
         self._backlog: deque[tuple[bytes, int]] | None = None  # (chunk, how many updates it holds)
         self._backlog_bytes = 0
         self._gap: tuple[int, int, int] | None = None  # first seq, last seq, count of what was dropped
         # Any byte left in the transport blocks, and none left unblocks.
         transport.set_write_buffer_limits(high=0, low=0)
 
-    def offer(self, chunk: bytes, count: int, first_seq: int, last_seq: int) -> bool:
-        """Take `count` updates in one chunk, shared with others; return whether they were taken, not dropped.
+    @property
+    def sent(self) -> int:
+        """Updates written to this session: its own count, and what its group has written since it came."""
+        return self._sent + (self.group.flushed if self.group is not None else 0)
 
-        This is the hot road: one call a subscriber and drain, one system call each.
-        """
-        if self._blocked or self.closing:
-            return self._offer_blocked(chunk, count, first_seq, last_seq)
-        try:
-            written = self._send(chunk)
-        except BlockingIOError:
-            written = 0
-        except OSError:
-            return self._lost(count)
-        self.sent += count
-        if written != len(chunk):
-            self._block(chunk, written)
-        return True
+    def enter(self, group: "Group[Outbound]") -> None:
+        """The hub has put it into `group`."""
+        self.group = group
+        self._sent -= group.flushed
+
+    def leave(self) -> None:
+        """The hub has taken it out of its group."""
+        if self.group is not None:
+            self._sent += self.group.flushed
+            self.group = None
 
     def control(self, payload: bytes) -> None:
         """Send an event, as JSON, that must not be dropped."""
@@ -148,17 +186,27 @@ class Outbound:
             self._append(frame, 0)
         else:
             self._write(frame)
+        self._set_door()
+
+    def finish(self) -> None:
+        """Half-close the socket behind the close frame: nothing the peer may answer is waited for."""
+        self._finishing = True
+        if not self._blocked:
+            self._write_eof()
 
     def resume(self) -> None:
         """The transport has passed everything on: send what waited."""
         self._blocked = False
+        self._set_door()
         while self._backlog and not self._blocked:
             piece, count = self._take_piece()
-            self.sent += count
+            self._sent += count
             self._counters.delivered += count
             self._write(piece, count)
         if not self._blocked and self._gap is not None:
             self._write(self._take_gap())
+        if self._finishing and not self._blocked:
+            self._write_eof()
 
     @property
     def backlog_bytes(self) -> int:
@@ -174,8 +222,27 @@ class Outbound:
         self._backlog = None
         self._backlog_bytes = 0
 
-    def _offer_blocked(self, chunk: bytes, count: int, first_seq: int, last_seq: int) -> bool:
-        self._counters.delivered -= count  # the fan-out counted them as written
+    def fell_short(self, written: int, chunk: bytes, count: int, first_seq: int, last_seq: int) -> bool:
+        """The door did not take all of a chunk that the group has counted as written.
+
+        Args:
+            written: how many bytes it took, or why it took none: `_NOT_TRIED` or `_GONE`.
+            chunk: holds `count` updates, `first_seq` to `last_seq`.
+            count: see `chunk`.
+            first_seq: see `chunk`.
+            last_seq: see `chunk`.
+
+        Returns:
+            Whether the updates were sent or queued, not dropped.
+        """
+        if written >= 0:
+            self._block(chunk, written)
+            return True
+        self._sent -= count
+        if written == _GONE:
+            self._lost(count)
+            return False
+        self._counters.delivered -= count
         if self.closing:
             self._counters.discarded += count
             return False
@@ -188,7 +255,7 @@ class Outbound:
         self._gap = (earlier[0], last_seq, earlier[2] + count) if earlier else (first_seq, last_seq, count)
         return False
 
-    def _lost(self, count: int) -> bool:
+    def _lost(self, count: int) -> None:
         # The peer is gone between queueing and sending: ordinary, and the transport will say so soon.
         self._counters.delivered -= count
         self._counters.discarded += count
@@ -197,8 +264,8 @@ class Outbound:
             self._counters.closes["lost"] += 1
         self.discard()
         self._gap = None
+        self._set_door()
         self._transport.abort()
-        return False
 
     def _write(self, data: bytes, count: int = 0) -> None:
         try:
@@ -215,6 +282,12 @@ class Outbound:
         self._transport.write(memoryview(data)[written:])
         # It may have been taken at once; then no resume_writing will come.
         self._blocked = self._transport.get_write_buffer_size() > 0
+        self._set_door()
+
+    def _set_door(self) -> None:
+        self.door = _shut if self._blocked or self.closing else self._send
+        if self.group is not None:
+            self.group.doors[self.position] = self.door
 
     def _queue(self, data: bytes, count: int) -> None:
         budget = self._budget
@@ -246,6 +319,10 @@ class Outbound:
         self._backlog_bytes -= size
         self._budget.used -= size
         return b"".join(chunks), updates
+
+    def _write_eof(self) -> None:
+        if not self._transport.is_closing():  # the close frame was written to a peer that had gone
+            self._transport.write_eof()  # behind what the transport holds
 
     def _take_gap(self) -> bytes:
         if self._gap is None:

@@ -23,6 +23,7 @@ from execgate.service.endpoints import TcpAddress, bind_error, resolve
 from execgate.service.exits import EXIT_FAILED, EXIT_OK, EXIT_USAGE
 from execgate.service.lifecycle import Stop
 from gateway.acceptor import bound_address, listen
+from gateway.certificate import load_context
 from gateway.config import GatewayConfig
 from gateway.core.stats import add_up
 from gateway.counters import Counters
@@ -59,11 +60,13 @@ class Supervisor:
         arguments: the flags it was read from, passed on to the workers.
 
     Raises:
-        UsageError: the port is taken.
+        UsageError: the port is taken, or the certificate can't be used.
     """
 
     def __init__(self, config: GatewayConfig, arguments: Sequence[str]) -> None:
         self._config = config
+        if config.tls_cert is not None and config.tls_key is not None:
+            load_context(config.tls_cert, config.tls_key)  # one error here, not one of each worker
         self._holder = _hold_port(config.listen, config.share_port)
         self._address = bound_address(self._holder)
         self._arguments = [
@@ -140,7 +143,11 @@ class Supervisor:
         backoff_s = _FIRST_BACKOFF_S
         while not stop.requested:
             started_s = time.monotonic()
-            status = await self._run_once(slot, stop)
+            try:
+                status = await self._run_once(slot, stop)
+            except Exception:  # a bug of ours: the place of a worker must not stay empty for it
+                log.exception("keeping a worker failed worker=%s", slot.number)
+                status = await self._put_down(slot)
             if stop.requested:
                 return
             if status == EXIT_USAGE:
@@ -169,6 +176,16 @@ class Supervisor:
         status = await process.wait()
         slot.process = slot.figures = None
         return status
+
+    async def _put_down(self, slot: _Slot) -> int:
+        """End a worker whose words or reports nobody reads any more."""
+        process = slot.process
+        if process is not None:
+            if process.returncode is None:
+                process.kill()
+            await process.wait()
+        slot.process = slot.figures = None
+        return EXIT_FAILED
 
     async def _start_worker(self) -> tuple[asyncio.subprocess.Process, int]:
         """Start one worker; return it, and the descriptor to read its reports from."""

@@ -19,6 +19,7 @@ from execgate.service.vitals import LoopLag, ProcessVitals
 from execgate.wire import events
 from execgate.wire.close_codes import CloseCode
 from gateway.acceptor import bound_address, listen
+from gateway.certificate import Certificate
 from gateway.config import GatewayConfig
 from gateway.connection import CLOSE_TIMEOUT_S, Site
 from gateway.core.policy import OpenPolicy
@@ -51,7 +52,7 @@ class Worker:
     """The parts of one gateway.
 
     Raises:
-        UsageError: the port or the feed's endpoint can't be had.
+        UsageError: the port, the feed's endpoint or the certificate can't be had.
     """
 
     def __init__(self, config: GatewayConfig) -> None:
@@ -76,6 +77,9 @@ class Worker:
         )
         pages = Pages(self.stats, self._readiness, with_page=True)
         policy = OpenPolicy(config.messages_per_s, config.max_topics)
+        self._certificate = None
+        if config.tls_cert is not None and config.tls_key is not None:
+            self._certificate = Certificate(config.tls_cert, config.tls_key)
         self._front = Front(self._site, pages, policy, config.allowed_origin, config.max_connections)
         self._listener = listen(
             "--listen",
@@ -100,12 +104,17 @@ class Worker:
             header_timeout_s=config.header_timeout_s,
             max_exchanges=config.max_exchanges,
             limiter=limiter,
+            certificate=self._certificate,
         )
         self._lag.start()
         self._site.keepalive.start()
         self._feed.start()
+        if self._certificate is not None:
+            self._certificate.watch()
         log.info("listening address=%s feed=%s waiting for the feed", address, config.feed)
         tasks = [asyncio.create_task(task) for task in self._chores(address)]
+        for task in tasks:
+            task.add_done_callback(_tell_failure)
         await stop.wait()
         systemd.notify("STOPPING=1")
         self._front.is_draining = True
@@ -116,6 +125,8 @@ class Worker:
         self._site.keepalive.stop()
         self._site.desk.close()
         self._lag.stop()
+        if self._certificate is not None:
+            self._certificate.close()
         self._feed.close()
         log.info("stopped delivered=%s", self._site.counters.delivered)
 
@@ -195,6 +206,8 @@ class Worker:
                 os.write(int(descriptor), ujson.dumps(self.stats()).encode() + b"\n")
             except BlockingIOError:
                 pass  # the supervisor is busy: the next one tells more
+            except BrokenPipeError:  # it is gone, and the kernel has told us to end too
+                return
             await asyncio.sleep(_REPORT_S)
 
     async def _drain(self) -> None:
@@ -215,6 +228,12 @@ class Worker:
             await asyncio.sleep(0.02)
 
 
+def _tell_failure(chore: "asyncio.Task[None]") -> None:
+    """Log a chore that a bug of ours has ended: the gateway serves on without it."""
+    if not chore.cancelled() and chore.exception() is not None:
+        log.error("a chore failed name=%s", chore.get_coro(), exc_info=chore.exception())
+
+
 def _exhausted(member: Outbound) -> None:
     if member.owner is not None:
         member.owner.exhausted()
@@ -231,4 +250,5 @@ def _limits(config: GatewayConfig) -> Limits:
         idle_s=config.idle_s,
         default_mode=Mode.VOLATILE if config.emit_volatile else Mode.ALL,
         explicit_subscribe=config.explicit_subscribe,
+        deflate=config.deflate,
     )

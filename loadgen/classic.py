@@ -5,6 +5,7 @@ to the interval log once a second, the summary to standard error.
 """
 
 import asyncio
+import dataclasses
 import os
 import sys
 import time
@@ -62,7 +63,7 @@ class ClassicRun:
         timeout_ms = config.order_timeout_ms if isinstance(config, OrdersConfig) else 1.0
         self._crowd = Crowd(
             targets=[_resolved(target) for target in config.url],
-            connector=RawConnector(config.connect_timeout_ms / 1000),
+            connector=RawConnector(config.connect_timeout_ms / 1000, insecure_tls=config.insecure_tls),
             random=Random(config.seed),
             metrics=self._metrics,
             book=OrderBook(round(timeout_ms * 1e6)),
@@ -176,7 +177,7 @@ def _resolved(target: Target) -> Target:
         UsageError: the host has no address.
     """
     _, (host, port) = resolve("--url", TcpAddress(target.host, target.port))
-    return Target(host, port, target.path)
+    return dataclasses.replace(target, host=host, port=port)
 
 
 async def run_classic(config: ClassicConfig, stop: Stop) -> int:

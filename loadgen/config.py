@@ -19,6 +19,7 @@ class ClassicConfig:
         metavar="URL",
         repeatable=True,
     )
+    insecure_tls: bool = option(False, "with wss://, accept any certificate, a self-signed one for instance")
     step: int = option(
         100, "clients added at the start and after every interval", parse=whole_number(1), metavar="N"
     )
@@ -43,7 +44,7 @@ class ClassicConfig:
         aliases=("OUTLIER_SIZE",),
     )
     connect_timeout_ms: float = option(
-        500.0, "milliseconds for TCP and the handshake together", parse=positive_number, metavar="MS"
+        500.0, "milliseconds for TCP, TLS if any, and the handshake together", parse=positive_number, metavar="MS"
     )
     seed: int | None = option(
         None, "repeat the random choices of the run with this seed", parse=whole_number(0), metavar="N"

@@ -1,4 +1,4 @@
-"""Our own WebSocket client: an asyncio protocol on the plain socket, with the shared frame parser.
+"""Our own WebSocket client: an asyncio protocol on a plain or TLS transport, with the shared frame parser.
 
 The first implementation of `client.py`. It exists because a client's own cost changes the answer: per message
 there is one read, one parse and one call. It never decides when to connect again; its listener does.
@@ -7,8 +7,10 @@ there is one read, one parse and one call. It never decides when to connect agai
 import asyncio
 import errno
 import os
+import ssl
 import time
 from asyncio import Transport
+from functools import cached_property
 from typing import cast
 
 from execgate.wire import frame_builder
@@ -34,16 +36,24 @@ _ERROR_KINDS = {
 
 
 def kind_of(error: OSError) -> str:
-    """Return the word under which an error of the operating system is counted."""
+    """Return the word under which an error of the operating system, or of TLS, is counted."""
+    if isinstance(error, ssl.SSLError):  # whose numbers are OpenSSL's
+        return "tls"
     number = error.errno or 0
     return _ERROR_KINDS.get(number, errno.errorcode.get(number, "network").lower())
 
 
 class RawConnector:
-    """Connects over TCP and shakes hands, both within one timeout."""
+    """Connects over TCP, or TLS, and shakes hands, all within one timeout.
 
-    def __init__(self, timeout_s: float) -> None:
+    Args:
+        timeout_s: for one attempt.
+        insecure_tls: accept any certificate; else one that the system's authorities vouch for.
+    """
+
+    def __init__(self, timeout_s: float, *, insecure_tls: bool = False) -> None:
         self._timeout_s = timeout_s
+        self._insecure_tls = insecure_tls
         self._tasks: set[asyncio.Task[None]] = set()
 
     def connect(self, target: Target, listener: Listener, subprotocol: str | None) -> None:
@@ -61,15 +71,32 @@ class RawConnector:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
+    @cached_property
+    def _tls(self) -> ssl.SSLContext:
+        context = ssl.create_default_context()
+        if self._insecure_tls:
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        return context
+
     async def _connect(self, target: Target, connection: "RawConnection", listener: Listener) -> None:
         loop = asyncio.get_running_loop()
+        name = target.certificate_name
+        tls = None if name is None else self._tls
+        # Cut off in create_connection, uvloop closes the socket and tells nobody, even if it was in use by then.
+        is_ours = False
         try:
             async with asyncio.timeout(self._timeout_s):
-                await loop.create_connection(lambda: connection, target.host, target.port)
+                await loop.create_connection(
+                    lambda: connection, target.host, target.port, ssl=tls, server_hostname=name
+                )
+                is_ours = True
                 await connection.wait_open()
             return
         except TimeoutError:
             if connection.is_open:  # it opened in the very turn in which its time was up
+                if not is_ours:
+                    connection.connection_lost(None)
                 return
             kind, reason = "timeout", f"no connection and handshake within {self._timeout_s * 1000:.0f} ms"
         except HandshakeError as error:
@@ -79,6 +106,8 @@ class RawConnector:
         except asyncio.CancelledError:
             if not connection.is_open:
                 connection.abort()
+            elif not is_ours:
+                connection.connection_lost(None)
             raise
         connection.abort()
         listener.on_failed(kind, reason)
@@ -120,7 +149,7 @@ class RawConnection(asyncio.Protocol):
             self._transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """TCP is there: ask for the upgrade."""
+        """TCP is there, and TLS if any: ask for the upgrade."""
         self._transport = transport = cast("Transport", transport)  # uvloop's class is none of asyncio's
         if self._handshake is not None:
             transport.write(self._handshake.request)
@@ -148,6 +177,8 @@ class RawConnection(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         """The socket is gone."""
+        if self._transport is None:  # said before, see `RawConnector._connect`
+            return
         if self._close_timer is not None:
             self._close_timer.cancel()
             self._close_timer = None

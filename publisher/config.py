@@ -40,7 +40,7 @@ def parse_topic(text: str) -> str:
     """Check a topic template and return it.
 
     Raises:
-        UsageError: says what was expected.
+        ValueError: says what was expected.
     """
     TopicTemplate(text)
     return text

@@ -40,7 +40,8 @@ def bind(zmq_socket: "zmq.Socket[bytes]", flag: str, endpoint: str) -> str:
     try:
         zmq_socket.bind(endpoint)
     except zmq.ZMQError as error:
-        raise bind_error(flag, endpoint, OSError(error.errno, error.strerror)) from None
+        # Its own text repeats the endpoint, twice.
+        raise bind_error(flag, endpoint, OSError(error.errno, zmq.strerror(error.errno or 0))) from None
     return zmq_socket.getsockopt_string(zmq.LAST_ENDPOINT)
 
 

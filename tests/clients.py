@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import socket
+import ssl
 import time
 from collections.abc import Mapping
 from types import TracebackType
@@ -20,14 +21,26 @@ from execgate.wire.frame_parser import Closing, Event, FrameParser, Text
 TIMEOUT_S = 10.0
 
 
+def tls_context() -> ssl.SSLContext | None:
+    """What gateways under test are met with: TLS where the environment has them serve it, None for plain text.
+
+    `EXECGATE_TLS_CERT=... EXECGATE_TLS_KEY=... pytest tests/integration` so runs over TLS.
+    """
+    certificate = os.environ.get("EXECGATE_TLS_CERT")
+    return ssl.create_default_context(cafile=certificate) if certificate else None
+
+
 class Client:
     """One connection; without `subscribe_at_connect` it offers the subprotocol, and gets nothing until it asks."""
 
     def __init__(self, address: str, *, subscribe_at_connect: bool = True, **options: Any) -> None:
         subprotocols = None if subscribe_at_connect else [Subprotocol(SUBPROTOCOL)]
+        options.setdefault("compression", None)
         options.setdefault("proxy", None)
         options.setdefault("max_queue", None)  # it reads on whatever the test does: only RawClient is slow
-        self._connecting = connect(f"ws://{address}/ws", subprotocols=subprotocols, compression=None, **options)
+        tls = tls_context()
+        url = f"{'wss' if tls else 'ws'}://{address}/ws"
+        self._connecting = connect(url, subprotocols=subprotocols, ssl=tls, **options)
         self.connection = self._connecting.__enter__()
 
     def __enter__(self) -> Self:
@@ -100,7 +113,14 @@ def handshake_request(address: str, path: str = "/ws", /, **headers: str | None)
 
 
 def open_socket(address: str, receive_buffer: int | None = None) -> socket.socket:
-    """Return a connected TCP socket, with a small receive buffer where one is asked for."""
+    """Return a connected socket, its TLS handshake done if any; with a small receive buffer if asked for."""
+    sock = open_tcp(address, receive_buffer)
+    tls = tls_context()
+    return sock if tls is None else tls.wrap_socket(sock, server_hostname=address.rpartition(":")[0].strip("[]"))
+
+
+def open_tcp(address: str, receive_buffer: int | None = None) -> socket.socket:
+    """Return a connected TCP socket, whatever the gateway speaks on it."""
     host, _, port = address.rpartition(":")
     family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from execgate.wire.update import Kind
-from tests.clients import Client, RawClient
+from tests.clients import Client, RawClient, tls_context
 from tests.harness import Process, running, wait_until
 from tests.scripted_publisher import ScriptedPublisher
 
@@ -19,7 +19,12 @@ PATIENT = ("--feed-stale-s", "600")
 def get(address: str, path: str, timeout_s: float = 5.0) -> tuple[int, str]:
     """Return the status and the body of one request."""
     host, _, port = address.rpartition(":")
-    connection = http.client.HTTPConnection(host.strip("[]"), int(port), timeout=timeout_s)
+    tls = tls_context()
+    connection = (
+        http.client.HTTPConnection(host.strip("[]"), int(port), timeout=timeout_s)
+        if tls is None
+        else http.client.HTTPSConnection(host.strip("[]"), int(port), timeout=timeout_s, context=tls)
+    )
     try:
         connection.request("GET", path, headers={"Connection": "close"})
         response = connection.getresponse()

@@ -52,6 +52,7 @@ def run(program: str, main: Callable[[Stop], Awaitable[int | None]]) -> int:
         main: returns an exit status (None for 0), soon after its Stop was requested.
     """
     end_with_parent()
+    fill_standard_descriptors()
 
     async def guarded() -> int:
         stop = Stop()
@@ -92,6 +93,16 @@ def end_with_parent() -> None:
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     if str(os.getppid()) != parent:  # it died before we asked
         sys.exit(EXIT_OK)
+
+
+def fill_standard_descriptors() -> None:
+    """Fill closed descriptors 0, 1 and 2 with /dev/null, lest a socket of ours becomes standard input.
+
+    They can only be written, so that whoever reads standard input is still told that there is none.
+    """
+    while (descriptor := os.open(os.devnull, os.O_WRONLY)) <= 2:  # the lowest that is free
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
 
 
 def child_environment() -> dict[str, str]:

@@ -17,6 +17,10 @@ from execgate.service.exits import EXIT_USAGE
 from execgate.wire.errors import UsageError
 
 ENVIRONMENT_PREFIX = "EXECGATE_"
+_ENVIRONMENT = """\
+Each option is also an environment variable, EXECGATE_ and its name in capitals (EXECGATE_LOG_LEVEL for
+--log-level), or its name of 2012 in brackets; a flag wins. --no-SWITCH turns off a switch that the environment
+turned on."""
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off", ""})
 
@@ -95,7 +99,7 @@ def load(
     parser = _Parser(
         prog=program,
         description=description,
-        epilog=f"examples:\n{examples}",
+        epilog=f"{_ENVIRONMENT}\n\nexamples:\n{examples}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
@@ -120,21 +124,31 @@ def load(
 
 
 def _add_flag(parser: argparse.ArgumentParser, field: "dataclasses.Field[Any]") -> None:
+    flag = flag_of(field)
     sentence = field.metadata["sentence"].replace("%", "%%")  # argparse formats it
+    if field.metadata["aliases"]:
+        sentence += f" [{', '.join(field.metadata['aliases'])}]"
     if field.default is False:
-        parser.add_argument(flag_of(field), dest=field.name, action="store_const", const="true", help=sentence)
+        parser.add_argument(flag, dest=field.name, action="store_const", const="true", help=sentence)
+        no_flag = flag.replace("--", "--no-", 1)
+        parser.add_argument(no_flag, dest=field.name, action="store_const", const="false", help=argparse.SUPPRESS)
         return
     if field.default not in (None, "", ()):
         default: Any = field.default
-        shown = " ".join(map(str, default)) if field.metadata["repeatable"] else default
+        shown = " ".join(map(str, default)) if field.metadata["repeatable"] else _short(default)
         sentence += f" (default {shown})".replace("%", "%%")
     parser.add_argument(
-        flag_of(field),
+        flag,
         dest=field.name,
         action="append" if field.metadata["repeatable"] else "store",
         metavar=field.metadata["metavar"] or field.name.rstrip("_").upper(),
         help=sentence,
     )
+
+
+def _short(value: Any) -> Any:
+    """Return a default as `--help` shows it: 8 for 8.0."""
+    return f"{value:g}" if isinstance(value, float) else value
 
 
 def _parse(field: "dataclasses.Field[Any]", name: str, raw: str | list[str]) -> Any:
@@ -179,7 +193,7 @@ def whole_number(low: int, high: int | None = None) -> Callable[[str], int]:
 
 def number_range(text: str) -> tuple[float, float]:
     """`LO:HI`, both over 0 and finite, LO not over HI."""
-    expected = "expected LO:HI, two numbers over 0, such as 10:110"
+    expected = "expected LO:HI, two numbers over 0, the lower one first, such as 10:110"
     low_text, colon, high_text = text.partition(":")
     if not colon:
         raise ValueError(expected)

@@ -34,5 +34,17 @@ class RequestError(PeerError):
         self.code = code
 
 
+class ExtensionError(PeerError):
+    """A `Sec-WebSocket-Extensions` header does not follow its grammar; the handshake is refused."""
+
+
+class InflateError(PeerError):
+    """A compressed message is no DEFLATE, or inflates to more than its bound."""
+
+    def __init__(self, message: str, *, is_too_big: bool = False) -> None:
+        super().__init__(message)
+        self.is_too_big = is_too_big
+
+
 class UsageError(ExecgateError):
     """A flag, an environment variable, a file or an address can't be used; shown as one line."""

@@ -6,7 +6,8 @@ Rules, which the property tests hold against a naive model:
 - parsing never recurses, and its cost grows with the bytes fed, however they are split;
 - the first violation is the last event: a `Failure` with the close code that the peer is owed;
 - text is checked as it arrives, so a bad byte fails before its message is whole;
-- after a `Closing` or a `Failure` whatever follows is ignored.
+- after a `Closing` or a `Failure` whatever follows is ignored;
+- a compressed message (where `inflates`) is inflated as it arrives, its bound being on what it inflates to.
 
 Memory is bounded by `max_message_bytes`. The parser knows no clock: whoever holds it asks `is_mid_message` to
 enforce a time limit.
@@ -18,6 +19,8 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from execgate.wire.close_codes import CloseCode, may_be_sent
+from execgate.wire.deflate import RSV1, Inflater, most_deflated
+from execgate.wire.errors import InflateError
 from execgate.wire.frame_builder import MAX_CONTROL_PAYLOAD, Opcode, xor_mask
 
 Unmask: TypeAlias = Callable[[bytes, bytes], bytes]
@@ -88,6 +91,8 @@ _PING, _PONG = int(Opcode.PING), int(Opcode.PONG)
 _FIRST_CONTROL = 0x8
 _OPCODES = frozenset(int(opcode) for opcode in Opcode)
 _INCOMPLETE = -1
+_MASKED = 0x80
+_WHOLE_TEXT = 0x80 | _TEXT  # the first byte of a text message in one frame
 
 
 class FrameParser:
@@ -98,6 +103,7 @@ class FrameParser:
         max_message_bytes: a message beyond it fails with 1009, at the header that takes it there.
         max_fragments: a message in more frames than that fails with 1008; empty frames count.
         unmask: applies a 4-byte mask; `tornado.speedups.websocket_mask` in the programs.
+        inflates: whether permessage-deflate was agreed on, the peer keeping no context.
     """
 
     __slots__ = (
@@ -105,6 +111,8 @@ class FrameParser:
         "_ended",
         "_fin",
         "_fragments",
+        "_inflater",
+        "_inflates",
         "_mask",
         "_max_fragments",
         "_max_message_bytes",
@@ -125,11 +133,13 @@ class FrameParser:
         max_message_bytes: int = DEFAULT_MAX_MESSAGE_BYTES,
         max_fragments: int = DEFAULT_MAX_FRAGMENTS,
         unmask: Unmask = xor_mask,
+        inflates: bool = False,
     ) -> None:
         self._server = server
         self._max_message_bytes = max_message_bytes
         self._max_fragments = max_fragments
         self._unmask = unmask
+        self._inflates = inflates
         self._ended = False
         self._rest = b""  # the beginning of a frame header, at most 13 bytes
         # The frame under way: None between frames.
@@ -143,6 +153,7 @@ class FrameParser:
         self._message: bytearray | None = None
         self._fragments = 0
         self._decoder: codecs.IncrementalDecoder | None = None
+        self._inflater: Inflater | None = None  # of a compressed message
 
     @property
     def is_mid_message(self) -> bool:
@@ -153,6 +164,10 @@ class FrameParser:
 
     def feed(self, data: bytes) -> list[Event]:
         """Take the next bytes from the socket and return what they complete, in order."""
+        if self._server and not (self._ended or self.is_mid_message):
+            text = self._whole_text(data)
+            if text is not None:
+                return [Text(text)]
         events: list[Event] = []
         if self._ended:
             return events
@@ -165,6 +180,28 @@ class FrameParser:
             self._ended = True
             events.append(Failure(violation.code, violation.reason))
         return events
+
+    def _whole_text(self, data: bytes) -> str | None:
+        """Return the text if `data` is exactly one whole text frame under 64 KiB; None sends it the long way.
+
+        That is what an order looks like, and this takes 0.5 us where the long way takes 1.3. Whatever is wrong
+        with the frame is left to the long way to say.
+        """
+        if len(data) < 6 or data[0] != _WHOLE_TEXT:
+            return None
+        start, length = 6, data[1] - _MASKED
+        if length >= 126:
+            if length > 126:
+                return None
+            start, length = 8, data[2] << 8 | data[3]
+            if length < 126:
+                return None
+        if start + length != len(data) or length > self._max_message_bytes:
+            return None
+        try:
+            return str(self._unmask(data[start - 4 : start], data[start:]), "utf-8")
+        except UnicodeDecodeError:
+            return None
 
     def _parse(self, data: bytes, events: list[Event]) -> None:
         position = 0
@@ -201,7 +238,8 @@ class FrameParser:
             return _INCOMPLETE
         first = data[position]
         opcode = first & 0x0F
-        if first & 0x70:
+        compressed = first & 0x70
+        if compressed and not (self._inflates and compressed == RSV1 and opcode in (_TEXT, _BINARY)):
             raise _ViolationError(CloseCode.PROTOCOL_ERROR, "reserved bits are set")
         if opcode not in _OPCODES:
             raise _ViolationError(CloseCode.PROTOCOL_ERROR, f"reserved opcode {opcode}")
@@ -229,8 +267,11 @@ class FrameParser:
             if length < (126 if size == 2 else 1 << 16):
                 raise _ViolationError(CloseCode.PROTOCOL_ERROR, "a length that is not in its shortest form")
         if opcode < _FIRST_CONTROL:
+            most = self._max_message_bytes
             held = len(self._message) if self._message is not None else 0
-            if held + length > self._max_message_bytes:
+            if compressed or self._inflater is not None:
+                held, most = 0, most_deflated(most)  # of this frame; the inflater counts on
+            if held + length > most:
                 raise _ViolationError(CloseCode.TOO_BIG, f"a message over {self._max_message_bytes} bytes")
         if masked:
             mask_end = position + 4
@@ -243,6 +284,8 @@ class FrameParser:
             self._fragments += 1
             if self._fragments > self._max_fragments:
                 raise _ViolationError(CloseCode.POLICY, f"a message in over {self._max_fragments} fragments")
+            if compressed:
+                self._inflater = Inflater(self._max_message_bytes)
         return position
 
     def _check_order(self, opcode: int, fin: bool) -> None:
@@ -257,7 +300,9 @@ class FrameParser:
 
     def _take_data(self, opcode: int, chunk: bytes, events: list[Event]) -> None:
         whole = self._fin and not self._remaining
-        if whole and self._message is None:
+        if self._inflater is not None:
+            chunk = self._inflate(self._inflater, chunk, whole)
+        elif whole and self._message is None:
             # The usual case: one frame in one read. Its text is checked by decoding it.
             self._fragments = 0
             if opcode == _BINARY:
@@ -281,8 +326,17 @@ class FrameParser:
             message = bytes(self._message)
             is_text = self._message_opcode == _TEXT
             events.append(Text(message.decode()) if is_text else Binary(message))
-            self._message = self._message_opcode = self._decoder = None
+            self._message = self._message_opcode = self._decoder = self._inflater = None
             self._fragments = 0
+
+    @staticmethod
+    def _inflate(inflater: Inflater, chunk: bytes, whole: bool) -> bytes:
+        try:
+            data = inflater.take(chunk)
+            return data + inflater.finish() if whole else data
+        except InflateError as error:
+            code = CloseCode.TOO_BIG if error.is_too_big else CloseCode.INVALID_TEXT
+            raise _ViolationError(code, str(error)) from None
 
     def _take_control(self, opcode: int, chunk: bytes, events: list[Event]) -> None:
         if self._remaining:

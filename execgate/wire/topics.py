@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
-from execgate.wire.errors import RowError, UsageError
+from execgate.wire.errors import RowError
 
 MAX_TOPIC_BYTES = 255
 EVERYTHING = "*"
@@ -26,19 +26,19 @@ class TopicTemplate:
     """A template such as `ex.{symbol}.`; any field of an exec may stand in it.
 
     Raises:
-        UsageError: braces that name no field, no field at all, or no delimiter after a field.
+        ValueError: braces that name no field, no field at all, or no delimiter after a field.
     """
 
     def __init__(self, template: str) -> None:
         literals = _FIELD.sub("", template)
         if "{" in literals or "}" in literals:
-            raise UsageError(f"topic {template!r}: expected fields as {{name}}, such as 'ex.{{symbol}}.'")
+            raise ValueError("expected fields as {name}, such as 'ex.{symbol}.'")
         if not _FIELD.search(template):
-            raise UsageError(f"topic {template!r}: expected at least one {{field}} of an exec")
+            raise ValueError("expected at least one {field} of an exec, such as 'ex.{symbol}.'")
         if template.endswith("*") or _BLEEDING.search(template):
-            raise UsageError(f"topic {template!r}: expected a delimiter such as '.' after each field")
+            raise ValueError("expected a delimiter such as '.' after each field, such as 'ex.{symbol}.'")
         if any(ord(c) < 0x21 or ord(c) > 0x7E or c in '"\\' for c in literals):
-            raise UsageError(f"topic {template!r}: expected printable ASCII without spaces, quotes, backslashes")
+            raise ValueError("expected printable ASCII without spaces, quotes, backslashes")
         self.template = template
         self.fields = tuple(_FIELD.findall(template))
         self._format = _FIELD.sub("{}", template)

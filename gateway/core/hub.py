@@ -1,25 +1,32 @@
 """The hub: which subscribers an update goes to.
 
-Subscribers with the same interest form a group. While the feed is drained, each update's one prepared frame is
-staged with the groups that match its topic; after the drain each group that was touched is written once, so what
-piled up travels in one write, and is joined once for the whole group. The cost of an update is proportional to
-the groups that match it, whatever else there is.
+Subscribers with the same interest and envelope form a group. While the feed is drained, each update's frame,
+prepared once an envelope, is staged with the groups that match its topic; after the drain each group that was
+touched is written once, so what piled up travels in one write, and is joined once for the whole group. The cost of
+an update is proportional to the groups that match it, whatever else there is.
 
 Pure: members are opaque here; the shell (`gateway.fanout`) writes to them.
 """
 
 from collections import Counter
-from collections.abc import Iterator
-from typing import Generic, Protocol, TypeVar
+from collections.abc import Callable, Iterator
+from typing import Generic, Protocol, TypeAlias, TypeVar
 
-from execgate.wire.events import PLAIN
+from execgate.wire.events import PLAIN, Envelope
 from gateway.core.interest import Interest
+
+Door: TypeAlias = Callable[[bytes], int]
+"""Takes bytes for one member and returns how many it took, as `socket.send` does."""
 
 
 class Positioned(Protocol):
-    """What the hub asks of a member: room to note where it stands in its group."""
+    """What the hub asks of a member: room to note where it stands in its group, and what to write to.
+
+    Whoever changes its `door` while it is a member changes it in `Group.doors` too.
+    """
 
     position: int
+    door: Door
 
 
 Member = TypeVar("Member", bound=Positioned)
@@ -29,18 +36,34 @@ class Group(Generic[Member]):
     """Subscribers that get the same frames.
 
     Attributes:
-        members: in no particular order; changed by the hub alone. A flush goes over a copy: a member that is
-            closed by what it is offered leaves at once, and another one takes its position.
+        members: in no particular order; changed by the hub alone.
+        doors: the members' own, at the same positions. A flush goes over them and looks at nothing else of a
+            member: with thousands of members, memory that is not touched is what makes a write cheap.
+        flushed: how many updates were written to its doors so far.
         frames: staged since the last flush, with the seqs of the first and the last.
+        envelope: makes its frames: plain, or compressed.
         remaining: how many more updates it takes (`max_messages`), None for no end. Such a group has one member.
     """
 
-    __slots__ = ("first_seq", "frames", "interest", "last_seq", "members", "remaining")
+    __slots__ = (
+        "doors",
+        "envelope",
+        "first_seq",
+        "flushed",
+        "frames",
+        "interest",
+        "last_seq",
+        "members",
+        "remaining",
+    )
 
-    def __init__(self, interest: Interest, remaining: int | None) -> None:
+    def __init__(self, interest: Interest, envelope: Envelope, remaining: int | None) -> None:
         self.interest = interest
+        self.envelope = envelope
         self.remaining = remaining
         self.members: list[Member] = []
+        self.doors: list[Door] = []
+        self.flushed = 0
         self.frames: list[bytes] = []
         self.first_seq = 0
         self.last_seq = 0
@@ -50,7 +73,7 @@ class Hub(Generic[Member]):
     """The index of groups by topic."""
 
     def __init__(self) -> None:
-        self._shared: dict[Interest, Group[Member]] = {}
+        self._shared: dict[tuple[Interest, Envelope], Group[Member]] = {}
         # Groups stand in dicts for their order and their cheap removal; the values mean nothing.
         self._by_topic: dict[bytes, dict[Group[Member], None]] = {}
         self._by_prefix: dict[bytes, dict[Group[Member], None]] = {}
@@ -59,32 +82,36 @@ class Hub(Generic[Member]):
         self._touched: list[Group[Member]] = []
         self._groups: dict[Group[Member], None] = {}
 
-    def join(self, member: Member, interest: Interest, max_messages: int | None = None) -> Group[Member]:
+    def join(
+        self, member: Member, interest: Interest, max_messages: int | None = None, envelope: Envelope = PLAIN
+    ) -> Group[Member]:
         """Add `member`; it gets what is staged from now on. Return its group, for `leave`."""
-        group = self._shared.get(interest) if max_messages is None else None
+        group = self._shared.get((interest, envelope)) if max_messages is None else None
         if group is None:
-            group = Group(interest, max_messages)
+            group = Group(interest, envelope, max_messages)
             if max_messages is None:
-                self._shared[interest] = group
+                self._shared[interest, envelope] = group
             self._index(group)
         member.position = len(group.members)
         group.members.append(member)
+        group.doors.append(member.door)
         return group
 
     def leave(self, member: Member, group: Group[Member]) -> None:
         """Remove `member` from its group, and the group when it was the last."""
-        last = group.members.pop()
+        last, door = group.members.pop(), group.doors.pop()
         if last is not member:
             group.members[member.position] = last
+            group.doors[member.position] = door
             last.position = member.position
         if not group.members:
             if group.remaining is None:
-                del self._shared[group.interest]
+                del self._shared[group.interest, group.envelope]
             self._unindex(group)
 
     def stage(self, topic: bytes, seq: int, data: bytes) -> None:
-        """Stage an update with every group that `topic` matches; its frame is prepared once, if at all."""
-        frame = None
+        """Stage an update with every group that `topic` matches; its frame is prepared once an envelope."""
+        prepared: dict[Envelope, bytes] = {}
         for group in self._matching(topic):
             frames = group.frames
             if not frames:
@@ -94,8 +121,9 @@ class Hub(Generic[Member]):
                 self._touched.append(group)
             elif group.remaining == len(frames):
                 continue  # full
+            frame = prepared.get(group.envelope)
             if frame is None:
-                frame = PLAIN.frame(data)
+                frame = prepared[group.envelope] = group.envelope.frame(data)
             frames.append(frame)
             group.last_seq = seq
 

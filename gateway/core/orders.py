@@ -35,7 +35,7 @@ class Order:
         execs: at least one row, each an object with a `symbol`.
         cl_ord_id: the client's name for the order, or None.
         message_id: the `id` of the client's message, or None.
-        size: bytes of the request's JSON.
+        size: bytes of the whole message, which is JSON.
     """
 
     request: str | int | float
@@ -125,7 +125,7 @@ def _response(
             "request": request,
             "timestamp": timestamp,
             "address": address,
-            "status": status.value,
+            "status": status,
             "reason": reason,
         },
     }

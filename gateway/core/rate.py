@@ -18,20 +18,12 @@ class TokenBucket:
 
     def take(self, now_ns: int) -> bool:
         """Take one token if there is one."""
-        self._refill(now_ns)
+        self._tokens = min(self._burst, self._tokens + (now_ns - self._updated_ns) / self._ns_per_token)
+        self._updated_ns = now_ns
         if self._tokens < 1:
             return False
         self._tokens -= 1
         return True
-
-    def wait_ns(self, tokens: float, now_ns: int) -> int:
-        """Return how long it takes until `tokens` are there, 0 if they are."""
-        self._refill(now_ns)
-        return max(0, round((min(tokens, self._burst) - self._tokens) * self._ns_per_token))
-
-    def _refill(self, now_ns: int) -> None:
-        self._tokens = min(self._burst, self._tokens + (now_ns - self._updated_ns) / self._ns_per_token)
-        self._updated_ns = now_ns
 
 
 class AddressLimiter:

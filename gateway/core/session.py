@@ -106,7 +106,7 @@ class Session:
             message = read_message(text, self._max_depth)
             message_id = message.id
             if message.event == events.ORDER_REQUEST:
-                return self._order(message, len(text))
+                return self._order(message, len(text) if text.isascii() else len(text.encode()))
             if message.event == events.SUBSCRIBE:
                 return self._subscribe(message)
             if message.event == events.UNSUBSCRIBE:
@@ -122,6 +122,11 @@ class Session:
     def ended(self) -> None:
         """The subscription ended by itself (`max_messages`); the session may subscribe again."""
         self.interest = None
+
+    def forget(self, order: Order) -> None:
+        """`order` was turned away unseen: its `cl_ord_id` may come again."""
+        if self._orders_seen is not None and order.cl_ord_id is not None:
+            self._orders_seen.pop(order.cl_ord_id, None)
 
     def _order(self, message: Message, size: int) -> Action:
         if not self.rights.may_order:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from urllib.parse import urlsplit
 
+from execgate.wire import deflate
+from execgate.wire.errors import ExtensionError
 from execgate.wire.events import SUBPROTOCOL
 
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 section 1.3
@@ -26,19 +28,28 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Acceptance:
-    """The bytes that answer the handshake, and whether the client offered our subprotocol."""
+    """The bytes that answer the handshake, and what was agreed on.
+
+    Attributes:
+        has_subprotocol: whether the client offered our subprotocol.
+        deflate_bits: of the server's window, where messages may be compressed; else 0.
+    """
 
     head: bytes
     has_subprotocol: bool
+    deflate_bits: int = 0
 
 
-def decide(method: str, headers: Mapping[str, str], allowed_origins: Collection[str]) -> Acceptance | Refusal:
+def decide(
+    method: str, headers: Mapping[str, str], allowed_origins: Collection[str], *, may_deflate: bool = False
+) -> Acceptance | Refusal:
     """Judge a request for `/ws`.
 
     Args:
         method: of the request.
         headers: case-insensitive.
         allowed_origins: exact origins that may connect besides the same host's; `*` allows all.
+        may_deflate: whether permessage-deflate is accepted where it is offered; else no extension is looked at.
     """
     if method != "GET":
         return _refuse(HTTPStatus.METHOD_NOT_ALLOWED, "handshake", f"{method}: expected GET", Allow="GET")
@@ -67,7 +78,13 @@ def decide(method: str, headers: Mapping[str, str], allowed_origins: Collection[
             HTTPStatus.FORBIDDEN, "origin", f"Origin {origin[:100]!r}: not this host, and not in --allowed-origin"
         )
     has_subprotocol = SUBPROTOCOL in [w.strip() for w in headers.get("Sec-WebSocket-Protocol", "").split(",")]
-    return Acceptance(_head(key, has_subprotocol), has_subprotocol)
+    deflate_bits = 0
+    if may_deflate:
+        try:
+            deflate_bits = deflate.agree(headers.get("Sec-WebSocket-Extensions", ""))
+        except ExtensionError as error:
+            return _refuse(HTTPStatus.BAD_REQUEST, "handshake", f"Sec-WebSocket-Extensions: {error}")
+    return Acceptance(_head(key, has_subprotocol, deflate_bits), has_subprotocol, deflate_bits)
 
 
 def _refuse(status: HTTPStatus, kind: str, reason: str, **headers: str) -> Refusal:
@@ -95,12 +112,13 @@ def _is_allowed(origin: str, host: str, allowed_origins: Collection[str]) -> boo
     return parts.scheme in ("http", "https") and bool(host) and parts.netloc.lower() == host.lower()
 
 
-def _head(key: str, has_subprotocol: bool) -> bytes:
+def _head(key: str, has_subprotocol: bool, deflate_bits: int) -> bytes:
     accept = base64.b64encode(hashlib.sha1(key.encode() + _GUID, usedforsecurity=False).digest())
     protocol = f"Sec-WebSocket-Protocol: {SUBPROTOCOL}\r\n".encode() if has_subprotocol else b""
+    extension = f"Sec-WebSocket-Extensions: {deflate.answer(deflate_bits)}\r\n".encode() if deflate_bits else b""
     return (
         b"HTTP/1.1 101 Switching Protocols\r\n"
         b"Upgrade: websocket\r\n"
         b"Connection: Upgrade\r\n"
-        b"Sec-WebSocket-Accept: " + accept + b"\r\n" + protocol + b"\r\n"
+        b"Sec-WebSocket-Accept: " + accept + b"\r\n" + protocol + extension + b"\r\n"
     )

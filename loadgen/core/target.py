@@ -3,16 +3,22 @@
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-_EXPECTED = "expected ws://HOST:PORT/PATH, such as ws://127.0.0.1:8124/ws"
+_EXPECTED = "expected ws://HOST:PORT/PATH or wss://HOST:PORT/PATH, such as ws://127.0.0.1:8124/ws"
+_PORTS = {"ws": 80, "wss": 443}  # RFC 6455 section 3
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where to connect, and what to ask for in the upgrade."""
+    """Where to connect, and what to ask for in the upgrade.
+
+    Attributes:
+        certificate_name: the name that the server's certificate must be for; None for a plain connection.
+    """
 
     host: str
     port: int
     path: str
+    certificate_name: str | None = None
 
     @property
     def authority(self) -> str:
@@ -21,7 +27,8 @@ class Target:
         return f"{host}:{self.port}"
 
     def __str__(self) -> str:
-        return f"ws://{self.authority}{self.path}"
+        scheme = "ws" if self.certificate_name is None else "wss"
+        return f"{scheme}://{self.authority}{self.path}"
 
 
 def parse_target(text: str) -> Target:
@@ -30,17 +37,16 @@ def parse_target(text: str) -> Target:
     Raises:
         ValueError: says what was expected.
     """
-    if text.startswith("wss://"):
-        raise ValueError(f"TLS (wss://) is not supported yet; {_EXPECTED}")
     try:
         parts = urlsplit(text)
         port = parts.port
     except ValueError:
         raise ValueError(_EXPECTED) from None
-    wrong = parts.scheme != "ws" or not parts.hostname or "@" in parts.netloc or parts.fragment
+    wrong = parts.scheme not in _PORTS or not parts.hostname or "@" in parts.netloc or parts.fragment
     if wrong or port == 0 or not text.isascii() or any(character <= " " for character in text):
         raise ValueError(_EXPECTED)
     path = parts.path or "/"
     if parts.query:
         path += f"?{parts.query}"
-    return Target(str(parts.hostname), port or 80, path)
+    host = str(parts.hostname)
+    return Target(host, port or _PORTS[parts.scheme], path, host if parts.scheme == "wss" else None)

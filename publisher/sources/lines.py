@@ -4,6 +4,7 @@
 between the two forms. A line that is refused is counted and the next one is read.
 """
 
+import fcntl
 import os
 from collections.abc import AsyncIterator, Callable
 
@@ -103,6 +104,11 @@ class LineSource:
                 if exec_rows.is_csv_heading(content):
                     self._check = self._heading(line.number, content)
                     return None
+                if not content.lstrip().startswith((b"{", b"[")):
+                    raise RowError(
+                        f"first line is {exec_rows.shown(content.decode(errors='replace'))}: expected an exec as "
+                        "JSON, a list of them, or CSV column names, one of them symbol"
+                    )
                 self._check = exec_rows.check
             return Batch(self._check(content), line.number)
         except RowError as error:
@@ -119,7 +125,9 @@ class LineSource:
 
 def _standard_input() -> int:
     try:
-        os.fstat(0)
+        is_readable = fcntl.fcntl(0, fcntl.F_GETFL) & os.O_ACCMODE != os.O_WRONLY
     except OSError:
-        raise UsageError("--source -: standard input is closed") from None
+        is_readable = False
+    if not is_readable:
+        raise UsageError("--source -: standard input is closed, expected something to read")
     return 0

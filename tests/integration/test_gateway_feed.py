@@ -140,6 +140,12 @@ def test_clients_may_connect_and_order_while_the_feed_is_stale(rig: Rig) -> None
     gateway.wait_for_stats("stale", feed__state="stale")
     with gateway.client() as other:
         other.subscribe()
+        expect(other, ("feed", {"state": "stale", "epoch": OLD, "seq": 3, "previous": None}))
+        rows = [{"symbol": "Q"}]
+        answer = other.ask(
+            "order-request", {"request": 1, "rows": 1, "timestamp": 1, "address": "a", "execs": rows}
+        )
+        assert answer["data"]["status"] == "accepted"
         feed.update()
         expect(other, ("feed", {"state": "live"}), ("receive-execs", {"seq": 4}))
 

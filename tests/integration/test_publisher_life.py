@@ -3,6 +3,7 @@
 import signal
 import socket
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -214,7 +215,7 @@ def test_a_live_ipc_path_is_not_taken_away_and_a_dead_one_is_used(tmp_path: Path
         (("--pub", "tcp://no-such-host.invalid:1", "--insecure-feed"), "--pub no-such-host.invalid:1: "),
         (("--rate", "fast"), "--rate 'fast': expected a number over 0"),
         (("--rate", "1", "--interval-ms", "1:2"), "--rate and --interval-ms: expected one of them"),
-        (("--topic", "ex"), "--topic 'ex': topic 'ex': expected at least one {field}"),
+        (("--topic", "ex"), "--topic 'ex': expected at least one {field}"),
         (("--sauce", "x"), "unrecognized arguments: --sauce x"),
         (("--rate",), "argument --rate: expected one argument"),
     ],
@@ -222,6 +223,14 @@ def test_a_live_ipc_path_is_not_taken_away_and_a_dead_one_is_used(tmp_path: Path
 def test_clear_errors(arguments: tuple[str, ...], line: str) -> None:
     pub = () if "--pub" in arguments else ("--pub", FREE)
     assert error_of(*pub, *arguments).startswith(f"execgate publisher: {line}")
+
+
+def test_standard_input_that_is_closed_is_one_line() -> None:
+    """Its descriptor used to become a socket of ours, which was then read, and closed, as standard input."""
+    command = f"exec {sys.executable} -m execgate publisher --pub {FREE} --source - <&-"
+    ended = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=20)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr == "execgate publisher: --source -: standard input is closed, expected something to read\n"
 
 
 def test_the_loopback_may_be_named_and_off_it_is_allowed_by_a_flag() -> None:

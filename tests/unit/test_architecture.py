@@ -152,6 +152,36 @@ def test_every_module_says_what_it_is(module: str, path: Path) -> None:
     assert ast.get_docstring(ast.parse(path.read_text())), f"{path} has no docstring"
 
 
+# The one file that decides what is written to a WebSocket, and what it writes to where the socket speaks TLS.
+WRITERS = frozenset({"gateway.outbound", "gateway.tls_transport"})
+WRITES = frozenset({"send", "sendall", "sendmsg", "sendto", "write", "writelines", "write_eof"})
+
+
+def writes(source: str) -> list[str]:
+    """Return the calls of `source` that write to a socket or a transport; `os.write` (a pipe) is neither."""
+    return [
+        ast.unparse(node.func)
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr in WRITES
+        and ast.unparse(node.func.value) != "os"
+    ]
+
+
+@pytest.mark.parametrize(("module", "path"), [m for m in MODULES if str(m.id).startswith("gateway")])
+def test_one_file_writes_to_the_sockets_of_websockets(module: str, path: Path) -> None:
+    assert module in WRITERS or writes(path.read_text()) == []
+
+
+def test_a_write_past_that_file_is_found() -> None:
+    assert writes("self._transport.write(frame)\nsock.sendall(b'')\nos.write(1, b'')") == [
+        "self._transport.write",
+        "sock.sendall",
+    ]
+    assert writes((ROOT / "gateway/outbound.py").read_text())
+
+
 def test_every_package_is_in_the_distribution() -> None:
     """pyproject.toml spells packages out, so that `tests` is not installed; a new one is easily forgotten."""
     import tomllib

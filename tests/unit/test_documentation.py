@@ -1,12 +1,14 @@
-"""What a user can type or meet stands in the documentation: settings, events, codes, commands, exit statuses.
+"""What a user can type or meet stands in the documentation: settings, events, codes, figures, commands, statuses.
 
 The code is the list; a name that is added there and not told in `docs/` fails here.
 """
 
 import dataclasses
 import importlib
+import inspect
 import pkgutil
 import re
+import tomllib
 from collections.abc import Iterator
 from enum import IntEnum
 from pathlib import Path
@@ -16,10 +18,20 @@ import pytest
 
 from execgate import cli
 from execgate.service import exits, options
+from execgate.service.endpoints import TcpAddress
 from execgate.wire import close_codes, events
+from gateway.config import GatewayConfig
+from gateway.core.orders import OrderStatus
+from gateway.front import Front
+from gateway.worker import Worker
 
 ROOT = Path(__file__).resolve().parents[2]
-WITH_SETTINGS = ("publisher", "gateway", "loadgen", "execgate.demo")
+WITH_SETTINGS = {  # package -> the page that has a row for each of its settings
+    "publisher": "docs/publisher.md",
+    "gateway": "docs/gateway.md",
+    "loadgen": "docs/loadgen.md",
+    "execgate.demo": "docs/loadgen.md",
+}
 _LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)|!\[[^\]]*\]\(([^)\s]+)\)")
 _CODE = re.compile(r"```.*?```|`[^`\n]*`", re.DOTALL)
 
@@ -29,18 +41,14 @@ def read(*names: str) -> str:
     return "\n".join((ROOT / name).read_text() for name in names if (ROOT / name).exists())
 
 
-def all_docs() -> str:
-    return read(*(str(path.relative_to(ROOT)) for path in sorted((ROOT / "docs").glob("*.md"))))
-
-
 def tells(text: str, word: str) -> bool:
     """Whether `word` stands in `text` by itself: `--rate` is not told by `--rates`, nor 1001 by 10010."""
     return re.search(rf"(?<![\w-]){re.escape(word)}(?![\w-])", text) is not None
 
 
-def config_classes() -> Iterator[type]:
-    """Yield every dataclass of the commands whose fields are options (`execgate.service.options`)."""
-    for package_name in WITH_SETTINGS:
+def config_classes() -> Iterator[tuple[type, str]]:
+    """Yield every dataclass whose fields are options of a command (`execgate.service.options`), and its page."""
+    for package_name, page in WITH_SETTINGS.items():
         package = importlib.import_module(package_name)
         for found in pkgutil.walk_packages(package.__path__, f"{package_name}."):
             module = importlib.import_module(found.name)
@@ -51,14 +59,13 @@ def config_classes() -> Iterator[type]:
                     and dataclasses.is_dataclass(value)
                     and any("sentence" in field.metadata for field in dataclasses.fields(value))
                 ):
-                    yield value
+                    yield value, page
 
 
 def settings() -> Iterator[Any]:
-    for config_class in config_classes():
+    for config_class, page in config_classes():
         for field in dataclasses.fields(config_class):
-            for name in (options.flag_of(field), *field.metadata["aliases"]):
-                yield pytest.param(name, id=f"{config_class.__name__} {name}")
+            yield pytest.param(field, page, id=f"{config_class.__name__} {options.flag_of(field)}")
 
 
 def constants(module: Any, kind: type) -> dict[str, Any]:
@@ -85,9 +92,80 @@ def pages() -> Iterator[Path]:
         yield from sorted((ROOT / folder).rglob("*.md"))
 
 
-@pytest.mark.parametrize("name", list(settings()))
-def test_every_flag_and_environment_alias_is_documented(name: str) -> None:
-    assert tells(all_docs(), name), f"{name} stands on no page of docs/"
+@pytest.mark.parametrize(("field", "page"), list(settings()))
+def test_every_flag_has_a_row_on_its_programs_page_and_every_environment_alias_is_told(
+    field: Any, page: str
+) -> None:
+    text = read(page)
+    flag = options.flag_of(field)
+    assert re.search(rf"^\| *`{flag}( [A-Z]+)?`", text, re.MULTILINE), f"{flag} has no row in {page}"
+    for alias in field.metadata["aliases"]:
+        assert tells(text, alias), f"{alias} does not stand in {page}"
+
+
+def test_the_settings_of_every_command_are_looked_at() -> None:
+    names = {config_class.__name__ for config_class, _ in config_classes()}
+    assert {"PublisherConfig", "GatewayConfig", "ClassicConfig", "OrdersConfig", "DemoConfig"} <= names
+
+
+def figures(stats: dict[str, Any]) -> Iterator[str]:
+    """Yield every key of the figures of `/stats`, nested ones too."""
+    for key, value in stats.items():
+        yield key
+        if isinstance(value, dict):
+            yield from figures(value)
+
+
+def test_every_figure_of_stats_is_documented() -> None:
+    worker = Worker(GatewayConfig(listen=TcpAddress("127.0.0.1", 0), feed="ipc:///tmp/no-such-feed"))
+    try:
+        keys = set(figures(worker.stats()))
+    finally:
+        worker._listener.close()
+        worker._feed._context.destroy(linger=0)
+    text = read("docs/gateway.md")
+    assert {"feed", "seq", "delivered", "rss_bytes"} <= keys
+    assert [key for key in sorted(keys) if f"`{key}`" not in text] == []
+
+
+def counted() -> Iterator[Any]:
+    """Yield the keys under which `gateway/` counts: they come into `/stats` with their first count."""
+    pattern = re.compile(r"""\b(upstream|orders|closes|refused)\[["']([\w-]+)["']\]|_end\(pending, "(\w+)"\)""")
+    for path in sorted((ROOT / "gateway").rglob("*.py")):
+        for group, key, order_end in pattern.findall(path.read_text()):
+            yield pytest.param(key or order_end, id=f"{group or 'orders'} {key or order_end}")
+    for reason in re.findall(r'return "([\w-]+)"', inspect.getsource(Front._why_busy)):
+        yield pytest.param(reason, id=f"refused {reason}")
+    for status in OrderStatus:
+        yield pytest.param(status.value, id=f"orders {status.value}")
+
+
+@pytest.mark.parametrize("key", list(dict.fromkeys(counted())))
+def test_every_count_of_stats_is_documented(key: str) -> None:
+    assert f"`{key}`" in read("docs/gateway.md")
+
+
+def test_counts_are_found() -> None:
+    found = {param.values[0] for param in counted()}
+    assert {"malformed", "disconnected", "late", "lost", "peer", "descriptors", "full", "unknown"} <= found
+
+
+def requirements() -> Iterator[str]:
+    """Yield the name of each package that a lock is made from, and of each that the project depends on."""
+    lines = [
+        line for path in sorted((ROOT / "requirements").glob("*.in")) for line in path.read_text().splitlines()
+    ]
+    lines += tomllib.loads(read("pyproject.toml"))["project"]["dependencies"]
+    for line in lines:
+        name = re.match(r"[A-Za-z][\w.-]*", line)
+        if name:
+            yield name.group()
+
+
+@pytest.mark.parametrize("name", sorted(set(requirements())))
+def test_every_dependency_says_why_it_is_there(name: str) -> None:
+    rows = [line.split("|")[1] for line in read("docs/dependencies.md").splitlines() if line.startswith("| ")]
+    assert any(tells(row, name) for row in rows), f"{name} has no row in docs/dependencies.md"
 
 
 EVENT_NAMES = [
@@ -126,8 +204,20 @@ def test_every_exit_status_has_a_row_in_a_table(name: str, status: int) -> None:
 
 @pytest.mark.parametrize("page", list(pages()), ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_relative_link_leads_somewhere(page: Path) -> None:
-    broken = [target for target in links(page.read_text()) if not (page.parent / target).exists()]
-    assert broken == []
+    assert [target for target in links(page.read_text()) if not leads_somewhere(page.parent / target)] == []
+
+
+def leads_somewhere(target: Path) -> bool:
+    """Whether `target` is in a fresh clone too, as far as can be seen here: git keeps no empty folder."""
+    return any(target.iterdir()) if target.is_dir() else target.exists()
+
+
+def test_an_empty_folder_leads_nowhere(tmp_path: Path) -> None:
+    assert not leads_somewhere(tmp_path)
+    assert not leads_somewhere(tmp_path / "x")
+    (tmp_path / "x").touch()
+    assert leads_somewhere(tmp_path)
+    assert leads_somewhere(tmp_path / "x")
 
 
 def test_a_name_is_told_only_as_a_whole_word() -> None:

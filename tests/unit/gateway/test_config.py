@@ -24,7 +24,9 @@ def test_the_defaults_are_the_loopback_and_the_port_of_2012() -> None:
     [
         (["--listen", "8124"], "--listen '8124': expected HOST:PORT such as 127.0.0.1:8124"),
         (["--listen", "127.0.0.1:65536"], "--listen '127.0.0.1:65536': expected HOST:PORT"),
-        (["--listen", "0.0.0.0:1"], "--listen 0.0.0.0:1: not on the loopback, and there is no TLS yet"),
+        (["--listen", "0.0.0.0:1"], "--listen 0.0.0.0:1: not on the loopback, and plain text; say --tls-cert"),
+        (["--tls-cert", "a.crt"], "--tls-cert without --tls-key: TLS takes both"),
+        (["--tls-key", "a.key"], "--tls-key without --tls-cert: TLS takes both"),
         (["--listen", "[::]:1"], "--listen [::]:1: not on the loopback"),
         (["--stats-listen", "10.0.0.1:1"], "--stats-listen 10.0.0.1:1: not on the loopback"),
         (["--feed", "udp://x:1"], "--feed 'udp://x:1': expected tcp://HOST:PORT or ipc://PATH"),
@@ -93,6 +95,15 @@ def test_the_names_of_2012_still_work_and_newer_ones_win() -> None:
     assert (read.emit_volatile, read.workers, read.outlier_size) == (False, 4, 8)
     read = config("--workers", "5", "--outlier-size", "9", "--emit-volatile", environment=newer)
     assert (read.emit_volatile, read.workers, read.outlier_size) == (True, 5, 9)
+
+
+def test_tls_may_listen_off_the_loopback_but_the_supervisors_figures_stay_plain_text() -> None:
+    tls = ("--tls-cert", "a.crt", "--tls-key", "a.key")
+    assert config("--listen", "0.0.0.0:1", *tls).tls_cert == "a.crt"
+    with pytest.raises(
+        UsageError, match=r"--stats-listen 10\.0\.0\.1:1: not on the loopback, and always plain text"
+    ):
+        config("--stats-listen", "10.0.0.1:1", *tls)
 
 
 def test_what_is_said_on_purpose_is_allowed() -> None:

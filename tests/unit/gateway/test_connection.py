@@ -22,7 +22,7 @@ from gateway.counters import Counters
 from gateway.fanout import Fanout
 from gateway.keepalive import Keepalive
 from gateway.limits import Limits
-from gateway.orders import OrderDesk
+from gateway.orders import MAX_PENDING, OrderDesk
 from gateway.outbound import Outbound, OutboundBudget
 from tests.unit.gateway.core.test_orders import GOOD
 from tests.unit.gateway.test_orders import LateHandler
@@ -360,6 +360,50 @@ def test_orders_under_way_end_as_disconnected_once_no_answer_can_be_sent(who: st
         client.sock.close()
         await site.gone()
         assert site.counters.orders == {"accepted": 1, "disconnected": 1, "late": 1}
+
+    play(scene())
+
+
+def test_an_order_over_the_bound_of_those_that_wait_may_come_again() -> None:
+    async def scene() -> None:
+        site = Scene()
+        _, client = await site.connect(subscribe=False)
+        await client.send(text("order-request", **GOOD) * MAX_PENDING)
+        await client.send(text("order-request", **GOOD | {"cl_ord_id": "c1"}))
+        await client.read_until(lambda: "order-response" in client.names())
+        assert client.messages[-1]["data"]["status"] == "rejected"
+        site.handler.taken[0].settle(OrderStatus.ACCEPTED)
+        await client.send(text("order-request", **GOOD | {"cl_ord_id": "c1"}))
+        await site.until(lambda: len(site.handler.taken) == MAX_PENDING + 1)
+        client.sock.close()
+        await site.gone()
+
+    play(scene())
+
+
+@pytest.mark.parametrize("how", ["at connect", "by asking"])
+def test_who_subscribes_while_the_feed_is_stale_is_told_so_right_behind_subscribed(how: str) -> None:
+    async def scene() -> None:
+        site = Scene()
+        site.publish(2)
+        site.say(Kind.BYE, 2)
+        _, client = await site.connect(subscribe=how == "at connect")
+        if how == "by asking":
+            await client.send(text("subscribe-execs"))
+        await client.read_until(lambda: len(client.messages) == 3)
+        assert client.names() == ["hello", "subscribed", "feed"]
+        assert client.messages[-1]["data"] == {
+            "state": "stale",
+            "epoch": "00000000000000ab",
+            "seq": 2,
+            "previous": None,
+        }
+        site.publish()
+        await client.read_until(lambda: client.seqs() == [3])
+        assert client.names()[3:] == ["feed", "receive-execs"]
+        assert client.messages[3]["data"]["state"] == "live"
+        client.sock.close()
+        await site.gone()
 
     play(scene())
 

@@ -86,6 +86,14 @@ def test_silence_makes_the_feed_stale(tmp_path: Path) -> None:
     play(tmp_path, steps)
 
 
+def test_what_is_no_feed_message_is_no_sign_of_life(tmp_path: Path) -> None:
+    async def steps(scene: Scene) -> None:
+        await scene.until(lambda: scene.fanout.state is FeedState.STALE, lambda: scene.send(b"junk"))
+        assert scene.counters.upstream["malformed"] > STALE_S / 0.05, "it came all the time"
+
+    play(tmp_path, steps)
+
+
 def test_when_it_was_us_who_stood_still_what_waits_is_heard_before_the_feed_is_called_stale(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -157,8 +157,8 @@ def test_orders_of_a_session_that_ended_are_disconnected_and_those_of_others_go_
 def test_orders_under_way_are_bounded_a_session(clock: Clock) -> None:
     owner, other, handler = Owner(), Owner(), LateHandler()
     at = desk(handler)
-    for number in range(MAX_PENDING + 1):
-        at.place(order(number), owner.as_connection)
+    taken = [at.place(order(number), owner.as_connection) for number in range(MAX_PENDING + 1)]
+    assert taken == [True] * MAX_PENDING + [False]
     ((refused, status, reason),) = owner.answers
     assert (refused.request, status) == (MAX_PENDING, OrderStatus.REJECTED)
     assert reason == "100 orders of this session are under way"

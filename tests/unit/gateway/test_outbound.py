@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 
 from execgate.wire.close_codes import CloseCode
 from execgate.wire.events import PLAIN
+from gateway.core.hub import Hub
+from gateway.core.interest import EVERY_TOPIC
 from gateway.core.session import Mode
-from gateway.outbound import Outbound, OutboundBudget
+from gateway.outbound import Outbound, OutboundBudget, write_to_all
 from tests.unit.gateway.fakes import GONE, PLENTY, Owner, Wire
 
 
@@ -21,7 +23,11 @@ def update(seq: int, size: int = 0) -> bytes:
 def offer(outbound: Outbound, *seqs: int, size: int = 0) -> bool:
     """Offer as the fan-out does: counted as written first."""
     outbound._counters.delivered += len(seqs)
-    return outbound.offer(b"".join(update(seq, size) for seq in seqs), len(seqs), seqs[0], seqs[-1])
+    group = outbound.group
+    if group is None:
+        group = Hub[Outbound]().join(outbound, EVERY_TOPIC)
+        outbound.enter(group)
+    return write_to_all(group, b"".join(update(seq, size) for seq in seqs), len(seqs), seqs[0], seqs[-1])
 
 
 def control(number: int) -> bytes:

@@ -95,7 +95,9 @@ def test_results_are_passed_on_with_one_heading_and_ready_lines_are_kept(
     assert capsys.readouterr().out.splitlines() == [SERVER_HEADING, "1,2,3", "4,5,6", "1,2,3", "4,5,6"]
 
 
-def keep(parent: Supervisor, outcomes: list[int | OSError], monkeypatch: pytest.MonkeyPatch) -> tuple[_Slot, Stop]:
+def keep(
+    parent: Supervisor, outcomes: list[int | Exception], monkeypatch: pytest.MonkeyPatch
+) -> tuple[_Slot, Stop]:
     """Run the keeper of slot 0 over workers that end as `outcomes` say; then a stop is requested."""
     slot = parent._slots[0]
     monkeypatch.setattr(supervisor, "_FIRST_BACKOFF_S", 0.001)
@@ -109,7 +111,8 @@ def keep(parent: Supervisor, outcomes: list[int | OSError], monkeypatch: pytest.
             if outcome is None:
                 stop.request()
                 return EXIT_OK
-            assert isinstance(outcome, int)
+            if isinstance(outcome, Exception):
+                raise outcome
             return outcome
 
         monkeypatch.setattr(parent, "_run_once", run_once)
@@ -123,6 +126,27 @@ def test_a_dead_worker_is_restarted_however_it_died(parent: Supervisor, monkeypa
     slot, _ = keep(parent, [EXIT_FAILED, -9, EXIT_OK], monkeypatch)
     assert slot.restarts == 3
     assert parent._status == EXIT_OK
+
+
+def test_a_bug_in_keeping_a_worker_is_logged_and_counts_as_its_death(
+    parent: Supervisor, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    slot, _ = keep(parent, [ValueError("a report that is no JSON"), EXIT_OK], monkeypatch)
+    assert slot.restarts == 2
+    assert "a report that is no JSON" in caplog.text
+
+
+def test_a_worker_that_nobody_listens_to_any_more_is_put_down(parent: Supervisor) -> None:
+    async def play() -> None:
+        slot = parent._slots[0]
+        slot.process = process = await asyncio.create_subprocess_exec("sleep", "60")
+        slot.figures = {"ready": True}
+        assert await parent._put_down(slot) == EXIT_FAILED
+        assert [slot.process, slot.figures] == [None, None]
+        assert process.returncode == -9
+        assert await parent._put_down(slot) == EXIT_FAILED
+
+    asyncio.run(play())
 
 
 def test_a_worker_that_was_misused_ends_the_supervisor(

@@ -12,9 +12,9 @@ from execgate.wire.frame_builder import Opcode
 from execgate.wire.frame_parser import Closing, Event, FrameParser, Pong, Text
 from loadgen import raw_client
 from loadgen.client import Closed, Connection
-from loadgen.core.handshake import accept_of
+from loadgen.core.handshake import KEY_BYTES, Handshake, accept_of
 from loadgen.core.target import Target
-from loadgen.raw_client import RawConnector
+from loadgen.raw_client import RawConnection, RawConnector
 
 
 class Notes:
@@ -195,6 +195,56 @@ def test_a_handshake_that_never_ends_times_out() -> None:
 
     ((kind, reason),) = run(script, timeout_s=0.05)
     assert (kind, reason) == ("timeout", "no connection and handshake within 50 ms")
+
+
+class CutOff(asyncio.Transport):
+    """What uvloop leaves of a connection whose `create_connection` was cancelled: nobody is told anything."""
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        raise RuntimeError("the handler is closed")
+
+    def is_closing(self) -> bool:
+        return False
+
+    def abort(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("how", ["time is up", "the connector is closed"])
+def test_a_connection_that_opened_just_before_it_was_cut_off_is_closed_once(how: str) -> None:
+    """It used to count as connected for ever, and to fail when it was closed."""
+
+    async def main() -> None:
+        notes = Notes()
+        target = Target("127.0.0.1", 1, "/ws")
+        connection = RawConnection(notes, Handshake(target, bytes(KEY_BYTES), None))
+        opened = asyncio.Event()
+
+        async def create_connection(*arguments: object, **options: object) -> None:
+            # The handshake is answered before create_connection has returned.
+            connection._transport = CutOff()
+            head = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            key = base64.b64encode(bytes(KEY_BYTES))
+            connection.data_received(head + b"Sec-WebSocket-Accept: " + accept_of(key) + b"\r\n\r\n")
+            opened.set()
+            await asyncio.sleep(60)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(asyncio.get_running_loop(), "create_connection", create_connection, raising=False)
+            connector = RawConnector(0.02 if how == "time is up" else 60)
+            task = asyncio.create_task(connector._connect(target, connection, notes))
+            await opened.wait()
+            if how == "the connector is closed":
+                task.cancel()
+            await asyncio.wait([task])
+        told = ["open", Closed(1006, "closed without a close frame")]
+        assert notes.told == told
+        assert notes.connection is not None
+        notes.connection.close()
+        connection.connection_lost(None)  # asyncio's own loop does say so
+        assert notes.told == told
+
+    asyncio.run(main())
 
 
 def test_a_server_that_hangs_up_in_the_handshake_is_a_reset() -> None:

@@ -35,7 +35,7 @@ def config(*arguments: str, environment: dict[str, str] | None = None) -> Publis
         (["--pub", "tcp://0.0.0.0:1"], "--pub tcp://0.0.0.0:1: not on the loopback"),
         (["--pub", "tcp://*:1"], "--pub tcp://*:1: not on the loopback"),
         (["--source", "ingest", "--ingest", "tcp://10.0.0.1:1"], "--ingest tcp://10.0.0.1:1: not on the loopback"),
-        (["--topic", "ex.{symbol}"], "--topic 'ex.{symbol}': topic 'ex.{symbol}': expected a delimiter"),
+        (["--topic", "ex.{symbol}"], "--topic 'ex.{symbol}': expected a delimiter"),
         (["--log-level", "loud"], "--log-level 'loud': expected one of"),
     ],
 )

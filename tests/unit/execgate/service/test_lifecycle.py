@@ -152,6 +152,25 @@ def test_a_child_whose_parent_died_before_it_could_ask_ends_at_once() -> None:
     assert process.returncode == 0
 
 
+FILLS = """
+    import os
+    from execgate.service.lifecycle import fill_standard_descriptors
+    os.close(0)
+    os.close(2)
+    fill_standard_descriptors()
+    print([os.readlink(f"/proc/self/fd/{n}") for n in (0, 2)], os.open("/", os.O_RDONLY) > 2)
+    try:
+        os.read(0, 1)
+    except OSError as error:
+        print(error.strerror)
+"""
+
+
+def test_closed_standard_descriptors_are_filled_so_that_no_socket_takes_their_place() -> None:
+    process = python(FILLS)
+    assert process.communicate(timeout=20)[0] == "['/dev/null', '/dev/null'] True\nBad file descriptor\n"
+
+
 def test_a_child_s_environment_is_ours_and_our_pid(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EXECGATE_SOMETHING", "x")
     environment = child_environment()

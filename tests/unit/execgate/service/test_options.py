@@ -30,6 +30,8 @@ class Config:
     feed: tuple[str, ...] = option(("a", "b%"), "where updates come from", repeatable=True)
     for_: float | None = option(None, "seconds to run", parse=positive_number)
     mode: str = option("all", "how", parse=one_of("all", "some"))
+    wait_s: float = option(2.5, "seconds to wait", parse=positive_number)
+    drain_s: float = option(8.0, "seconds to drain", parse=positive_number)
 
     def __post_init__(self) -> None:
         if self.rate == 13:
@@ -77,6 +79,13 @@ def test_a_switch_is_turned_by_its_flag_or_the_environment() -> None:
     assert loaded([], {"EMIT_VOLATILE": "true"}).volatile is True
     assert loaded([], {"EXECGATE_VOLATILE": "0", "EMIT_VOLATILE": "true"}).volatile is False
     assert loaded(["--volatile"], {"EXECGATE_VOLATILE": "false"}).volatile is True
+
+
+def test_a_switch_that_the_environment_turned_on_is_turned_off_by_a_flag() -> None:
+    on = {"EMIT_VOLATILE": "true"}
+    assert loaded(["--no-volatile"], on).volatile is False
+    assert loaded(["--no-volatile", "--volatile"], on).volatile is True
+    assert loaded(["--volatile", "--no-volatile"]).volatile is False
 
 
 @pytest.mark.parametrize(
@@ -158,6 +167,12 @@ def test_help_shows_each_flag_sentence_default_and_the_examples(capsys: pytest.C
         "Tests 100 % of it.",
         "examples: execgate test --rate 5",
         "(default 2)",
+        "(default 2.5)",
+        "(default 8)",
+        "rows of an update [MAX_ROWS, ROWS] (default 2)",
+        "[EMIT_VOLATILE]",
+        "EXECGATE_ and its name in capitals",
+        "--no-SWITCH",
         "(default a b%)",
         "--for FOR",
     ):

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from execgate.wire.errors import RowError, UsageError
+from execgate.wire.errors import RowError
 from execgate.wire.topics import EVERYTHING, MAX_TOPIC_BYTES, TopicTemplate, is_prefix
 
 
@@ -40,10 +40,9 @@ from execgate.wire.topics import EVERYTHING, MAX_TOPIC_BYTES, TopicTemplate, is_
     ],
 )
 def test_a_template_that_is_refused_says_what_was_expected(template: str, expectation: str) -> None:
-    with pytest.raises(UsageError) as caught:
+    with pytest.raises(ValueError, match=r"^expected ") as caught:
         TopicTemplate(template)
     assert expectation in str(caught.value)
-    assert repr(template) in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from execgate.wire.events import PLAIN
-from gateway.core.hub import Group, Hub
+from gateway.core.hub import Door, Group, Hub
 from gateway.core.interest import EVERY_TOPIC, Interest
 from tests.unit.gateway.core.test_interest import PATTERNS, TOPICS, matches_naively
 
@@ -12,10 +12,17 @@ from tests.unit.gateway.core.test_interest import PATTERNS, TOPICS, matches_naiv
 class Member:
     """A subscriber that writes down the frames that it was given."""
 
+    door: Door
+
     def __init__(self) -> None:
         self.position = -1
+        self.door = self._take
         self.group: Group[Member] | None = None
         self.frames: list[bytes] = []
+
+    def _take(self, frame: bytes) -> int:
+        self.frames.append(frame)
+        return len(frame)
 
 
 def flush(hub: Hub[Member]) -> int:
@@ -24,8 +31,10 @@ def flush(hub: Hub[Member]) -> int:
     for group in touched:
         frames, group.frames = group.frames, []
         assert frames
-        for member in group.members.copy():
-            member.frames += frames
+        for taken in frames:
+            for door in group.doors:
+                door(taken)
+        assert [member.door for member in group.members] == group.doors
         if group.remaining is not None:
             group.remaining -= len(frames)
     return len(touched)

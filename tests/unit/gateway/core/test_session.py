@@ -180,6 +180,10 @@ def test_an_order_is_placed_with_the_clients_id_and_its_size() -> None:
     action = session().receive(text)
     assert isinstance(action, PlaceOrder)
     assert (action.order.message_id, action.order.request, action.order.size) == (9, 7, len(text))
+    text = json.dumps({"event": "order-request", "data": GOOD | {"address": "\u00e9\u20ac"}}, ensure_ascii=False)
+    action = session().receive(text)
+    assert isinstance(action, PlaceOrder)
+    assert action.order.size == len(text.encode()) == len(text) + 3, "bytes, not characters"
 
 
 def test_a_bad_order_is_rejected_and_the_session_lives() -> None:
@@ -201,6 +205,18 @@ def test_a_rejected_order_does_not_use_its_name_up() -> None:
     one = session()
     assert status_of(send(one, "order-request", **GOOD | {"cl_ord_id": "c1", "rows": 3})) == OrderStatus.REJECTED
     assert isinstance(send(one, "order-request", **GOOD | {"cl_ord_id": "c1"}), PlaceOrder)
+
+
+def test_the_name_of_an_order_that_was_turned_away_unseen_may_come_again() -> None:
+    one = session()
+    action = send(one, "order-request", **GOOD | {"cl_ord_id": "c1"})
+    assert isinstance(action, PlaceOrder)
+    one.forget(action.order)
+    assert isinstance(send(one, "order-request", **GOOD | {"cl_ord_id": "c1"}), PlaceOrder)
+    assert status_of(send(one, "order-request", **GOOD | {"cl_ord_id": "c1"})) == OrderStatus.DUPLICATE
+    unnamed = send(session(), "order-request", **GOOD)
+    assert isinstance(unnamed, PlaceOrder)
+    session().forget(unnamed.order)
 
 
 def test_names_of_orders_are_remembered_as_far_as_the_bound() -> None:

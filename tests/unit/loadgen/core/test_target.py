@@ -11,6 +11,8 @@ from loadgen.core.target import Target, parse_target
         ("ws://127.0.0.1:8124/ws", Target("127.0.0.1", 8124, "/ws")),
         ("ws://example.com", Target("example.com", 80, "/")),
         ("ws://[::1]:9/a?b=c", Target("::1", 9, "/a?b=c")),
+        ("wss://example.com:8124/ws", Target("example.com", 8124, "/ws", "example.com")),
+        ("wss://[::1]", Target("::1", 443, "/", "::1")),
     ],
 )
 def test_a_url_is_read_and_shown_again(text: str, target: Target) -> None:
@@ -24,6 +26,8 @@ def test_a_url_is_read_and_shown_again(text: str, target: Target) -> None:
         "",
         "127.0.0.1:8124",
         "http://127.0.0.1:8124/ws",
+        "https://127.0.0.1:8124/ws",
+        "wss://:8124/ws",
         "ws://",
         "ws:///ws",
         "ws://h:0/ws",
@@ -39,8 +43,3 @@ def test_a_url_is_read_and_shown_again(text: str, target: Target) -> None:
 def test_what_is_no_target_is_refused_with_what_was_expected(text: str) -> None:
     with pytest.raises(ValueError, match="expected ws://HOST:PORT/PATH"):
         parse_target(text)
-
-
-def test_tls_is_refused_for_what_it_is() -> None:
-    with pytest.raises(ValueError, match="not supported yet"):
-        parse_target("wss://127.0.0.1:8124/ws")

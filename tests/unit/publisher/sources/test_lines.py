@@ -54,6 +54,17 @@ def test_bad_lines_are_counted_and_the_rest_goes_on(tmp_path: Path, caplog: pyte
     assert "reason=line is too long: expected at most 1048576 bytes" in lines[2]
 
 
+def test_a_first_line_that_is_neither_json_nor_a_heading_says_what_either_would_be(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "x.csv"
+    path.write_bytes(b'Symbol,Price\nA,1\n{"symbol":"A"}\n')
+    assert [number for number, _ in read(path)] == [3]
+    first, second = (record.getMessage() for record in caplog.records)
+    assert "first line is 'Symbol,Price': expected an exec as JSON, a list of them, or CSV column names" in first
+    assert "line=2 reason=first line is 'A,1'" in second
+
+
 def test_a_file_longer_than_a_chunk_is_whole(tmp_path: Path) -> None:
     path = tmp_path / "x.jsonl"
     rows = [b'{"symbol":"A","n":%d}' % n for n in range(20_000)]

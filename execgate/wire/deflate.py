@@ -18,14 +18,14 @@ RSV1 = 0x40
 """Of a message's first frame: the message is compressed (section 6)."""
 
 WINDOW_BITS = 12
-"""Windows of 4 KiB, unless a client asks for less: with 2^15 an update of 40 rows is as long (798 bytes for 797), and
-a client would need eight times the memory; with 2^10 it takes 82 us instead of 31."""
+"""Windows of 4 KiB, unless a client asks for less: with 2^15 an update of 40 rows is as long (798 bytes for 797),
+and a client would need eight times the memory; with 2^10 it takes 82 us instead of 31."""
 LEVEL = 6
 """Of zlib: 383 bytes at 10 rows where level 1 makes 425, for 2 us more, once an update; level 9 makes 383 too
 (757 for 797 at 40 rows, for 6 us more)."""
 MIN_BYTES = 160
-"""A shorter message is sent as it is: compressing it would save 50 bytes at most, about the header of the packet that
-it travels in. The shortest update, without a row, has 186."""
+"""A shorter message is sent as it is: compressing it would save some 50 bytes at most, about the header of the
+packet that it travels in. An update without a row has about 180."""
 
 _MIN_BITS, _MAX_BITS = 9, 15  # zlib makes no raw stream of 2^8, which RFC 7692 knows too
 _TAIL = b"\x00\x00\xff\xff"  # of an empty block, which ends each message and is left out (section 7.2.1)
@@ -153,7 +153,7 @@ DEFLATED: dict[int, Envelope] = {bits: DeflatedEnvelope(PLAIN, bits) for bits in
 
 
 def most_deflated(max_bytes: int) -> int:
-    """Return how long the payload of a message of `max_bytes` may be: what can't be compressed gets a little longer.
+    """Return how long the payload of a message of `max_bytes` may be: what can't be compressed grows a little.
 
     zlib adds 5 bytes to each stored block of 16 KiB; other encoders' blocks are shorter.
     """

@@ -98,8 +98,8 @@ def test_the_protocol_is_kept_to_the_letter(wstest: list[str], tmp_path: Path) -
     check(report, cases, INFORMATIONAL)
 
 
-# Of each group 1,000 messages of three small sizes; EXECGATE_TEST_AUTOBAHN=all runs every case of the two sections, up
-# to 128 KiB, whole and in fragments, which takes 9 minutes.
+# Of each group 1,000 messages of three small sizes; EXECGATE_TEST_AUTOBAHN=all runs every case of both sections,
+# up to 128 KiB, whole and in fragments, which takes 9 minutes.
 SAMPLE = (1, 3, 5)
 
 

@@ -95,7 +95,7 @@ class OrderDesk:
             response_ms = time.time() * 1000 - order.timestamp
             self._metrics.record(connection.key, response_ms, order.size)
         pending = PendingOrder(self, order, connection)
-        if len(self._per_connection.get(connection, ())) >= MAX_PENDING:
+        if self._per_connection and len(self._per_connection.get(connection, ())) >= MAX_PENDING:
             self.settle(pending, OrderStatus.REJECTED, f"{MAX_PENDING} orders of this session are under way")
             return False
         self._handler.submit(pending)

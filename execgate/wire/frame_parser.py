@@ -164,7 +164,12 @@ class FrameParser:
 
     def feed(self, data: bytes) -> list[Event]:
         """Take the next bytes from the socket and return what they complete, in order."""
-        if self._server and not (self._ended or self.is_mid_message):
+        if (
+            self._server
+            and self._opcode is None
+            and self._message_opcode is None
+            and not (self._rest or self._ended)
+        ):
             text = self._whole_text(data)
             if text is not None:
                 return [Text(text)]

@@ -6,7 +6,8 @@ order, where searching its text for what such numbers look like cost 5.
 """
 
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import ujson
 
@@ -14,7 +15,8 @@ from execgate.wire.errors import RequestError
 from gateway.core.orders import is_name
 
 
-class Message(NamedTuple):
+@dataclass(slots=True)
+class Message:
     """A client's event with its data; `id` comes back on the answer."""
 
     event: str

@@ -131,4 +131,5 @@ def _response(
     }
     if message_id is not None:
         message["id"] = message_id
-    return ujson.dumps(message, escape_forward_slashes=False).encode()
+    # A slash goes out as "\/", the same to any JSON parser: asking ujson not to costs 0.2 us an order.
+    return ujson.dumps(message).encode()

@@ -11,6 +11,7 @@ Figures = dict[str, Any]
 
 # A run is void when the measuring side was the bottleneck: its numbers would be the client's, not the server's.
 CLIENT_BUSY_MOST = 0.92
+CLIENT_BEHIND_MOST_US = 20_000
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,10 @@ class Case:
 
 def is_void(figures: Figures) -> str:
     """Return why a run must not be believed, "" if it may."""
-    if figures["client_busy"] > CLIENT_BUSY_MOST and figures["server_busy"] < figures["client_busy"]:
+    if figures["spins"]:  # it waits for its schedule without sleeping, so only being late tells
+        if figures["behind_us"] > CLIENT_BEHIND_MOST_US:
+            return f"the client fell {figures['behind_us'] / 1000:.0f} ms behind its schedule"
+    elif figures["client_busy"] > CLIENT_BUSY_MOST and figures["server_busy"] < figures["client_busy"]:
         return f"the client was the bottleneck ({figures['client_busy']:.0%} busy)"
     if figures["content_differs"]:
         return f"{figures['content_differs']} copies of an update differed"

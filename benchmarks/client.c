@@ -329,12 +329,13 @@ int main(int argc, char **argv) {
     printf("{\"connected\":%d,\"failed\":%d,\"ramp_s\":%.3f,\"seconds\":%.3f,\"messages\":%llu,\"bytes\":%llu,\"missing\":%llu,"
            "\"duplicates\":%llu,\"reordered\":%llu,\"content_differs\":%llu,\"closed_by_server\":%llu,"
            "\"p50_us\":%.0f,\"p99_us\":%.0f,\"max_us\":%.0f,\"client_cpu_s\":%.3f,\"spread_mean_us\":%.0f,"
-           "\"spread_max_us\":%llu,\"whole_updates\":%llu,\"orders_sent\":%llu,\"orders_answered\":%llu,\"behind_us\":%.0f}\n",
+           "\"spread_max_us\":%llu,\"whole_updates\":%llu,\"orders_sent\":%llu,\"orders_answered\":%llu,\"behind_us\":%.0f,\"spins\":%s}\n",
            opened, failed, ramp_s, seconds, (unsigned long long)messages, (unsigned long long)bytes,
            (unsigned long long)missing, (unsigned long long)duplicates, (unsigned long long)reordered,
            (unsigned long long)content_differs, (unsigned long long)closed_by_server, percentile(50), percentile(99),
            percentile(100), cpu_s, whole ? spread / whole : 0, (unsigned long long)spread_most,
-           (unsigned long long)whole, (unsigned long long)orders_sent, (unsigned long long)orders_answered, behind_us);
+           (unsigned long long)whole, (unsigned long long)orders_sent, (unsigned long long)orders_answered, behind_us,
+           orders_rate ? "true" : "false");
     fflush(stdout);
     if (wait_close && getchar() == EOF) return 0;
     return 0;

@@ -68,7 +68,7 @@ class Front(HTTPServerConnectionDelegate):
         self._allowed_origins = frozenset(allowed_origins)
         self._max_sessions = max_sessions
         self._numbers = itertools.count(1)
-        self._moving: set[asyncio.Task[Any]] = set()
+        self._moving: dict[asyncio.Task[Any], Connection] = {}
         self.is_draining = False
 
     def start_request(self, server_conn: object, request_conn: HTTPConnection) -> HTTPMessageDelegate:  # noqa: ARG002
@@ -96,9 +96,17 @@ class Front(HTTPServerConnectionDelegate):
             return "draining"
         if self._site.fanout.epoch is None:
             return "feed-not-joined"
-        if len(self._site.keepalive) + len(self._moving) >= self._max_sessions:
+        if self._is_full():
             return "full"
         return "outbound-memory" if self._site.budget.is_nearly_spent else ""
+
+    def _is_full(self) -> bool:
+        keepalive, most = self._site.keepalive, self._max_sessions
+        if len(keepalive) + len(self._moving) < most:
+            return False
+        # Near the bound it counts: one that is moving may stand on the keepalive's wheel already.
+        arriving = sum(connection not in keepalive for connection in self._moving.values())
+        return len(keepalive) + arriving >= most
 
     def move(self, stream: IOStream, acceptance: upgrade.Acceptance) -> None:
         """Take the socket out of Tornado's stream and make a connection of it."""
@@ -125,11 +133,11 @@ class Front(HTTPServerConnectionDelegate):
             return
         loop = asyncio.get_running_loop()
         task = loop.create_task(loop.connect_accepted_socket(lambda: connection, sock))
-        self._moving.add(task)
+        self._moving[task] = connection
         task.add_done_callback(self._moved)
 
     def _moved(self, task: "asyncio.Task[Any]") -> None:
-        self._moving.discard(task)
+        del self._moving[task]
         if not task.cancelled() and task.exception() is not None:
             self._site.counters.refused["gone"] += 1
 

@@ -51,6 +51,9 @@ class Keepalive:
         """Every connection, open or closing."""
         return [connection for slot in self._slots for connection in slot]
 
+    def __contains__(self, connection: "Connection") -> bool:
+        return connection in self._slots[connection.slot]
+
     def add(self, connection: "Connection") -> None:
         """Give `connection` a slot."""
         connection.slot = self._next_slot

@@ -14,6 +14,7 @@ import ujson
 
 from execgate.measure.classic import SERVER_HEADING, ClassicMetrics, csv_line
 from execgate.service import lifecycle, systemd
+from execgate.service.heap import Heap
 from execgate.service.lifecycle import Stop
 from execgate.service.vitals import LoopLag, ProcessVitals
 from execgate.wire import events
@@ -61,6 +62,7 @@ class Worker:
         self._live = asyncio.Event()
         self._vitals = ProcessVitals()
         self._lag = LoopLag()
+        self._heap = Heap()
         self._loop_lag_s = 0.0  # the worst of the last full second
         self._metrics = ClassicMetrics(config.outlier_size) if config.csv else None
         limits = _limits(config)
@@ -107,6 +109,7 @@ class Worker:
             certificate=self._certificate,
         )
         self._lag.start()
+        self._heap.start()
         self._site.keepalive.start()
         self._feed.start()
         if self._certificate is not None:
@@ -125,6 +128,7 @@ class Worker:
         self._site.keepalive.stop()
         self._site.desk.close()
         self._lag.stop()
+        self._heap.stop()
         if self._certificate is not None:
             self._certificate.close()
         self._feed.close()
@@ -155,6 +159,7 @@ class Worker:
             "closes": dict(counters.closes),
             "refused": dict(counters.refused),
             "loop_lag_ms": round(self._loop_lag_s * 1000, 3),
+            "gc_pause_ms": round(self._heap.longest_pause_s * 1000, 3),
             "cpu_s": self._vitals.cpu_s(),
             "rss_bytes": self._vitals.rss_bytes(),
         }
@@ -171,12 +176,13 @@ class Worker:
         return is_ready, details
 
     def _chores(self, address: object) -> Sequence[Coroutine[Any, Any, None]]:
-        return self._tell_ready(address), self._print_csv(), self._report(), self._watch_lag()
+        return self._tell_ready(address), self._print_csv(), self._report(), self._watch_pauses()
 
-    async def _watch_lag(self) -> None:
+    async def _watch_pauses(self) -> None:
         while True:
             await asyncio.sleep(_LAG_WINDOW_S)
             self._loop_lag_s = self._lag.take_worst_s()
+            self._heap.settle(len(self._site.keepalive))
 
     async def _tell_ready(self, address: object) -> None:
         await self._live.wait()

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 # These are the same for all, or belong to one process: a sum would mean nothing.
-_WORST = frozenset({"feed_lag_ms", "loop_lag_ms", "uptime_s"})
+_WORST = frozenset({"feed_lag_ms", "gc_pause_ms", "loop_lag_ms", "uptime_s"})
 _LEAST = frozenset({"seq"})
 _OWN = frozenset({"process", "pid", "epoch", "state", "ready"})
 

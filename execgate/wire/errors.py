@@ -48,3 +48,9 @@ class InflateError(PeerError):
 
 class UsageError(ExecgateError):
     """A flag, an environment variable, a file or an address can't be used; shown as one line."""
+
+
+def shown(value: object) -> str:
+    """Return a peer's value as it may stand in an error's message: short, whatever it is."""
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

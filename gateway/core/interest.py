@@ -8,7 +8,7 @@ from bisect import bisect_right
 from collections.abc import Iterable
 from typing import Any
 
-from execgate.wire.errors import RequestError
+from execgate.wire.errors import RequestError, shown
 from execgate.wire.topics import EVERYTHING, MAX_TOPIC_BYTES, is_prefix
 
 
@@ -55,20 +55,14 @@ def read_patterns(value: Any, most: int) -> frozenset[str]:
         RequestError: not a list of 1 to `most` texts, each 1 to 255 bytes, `*` only at the end.
     """
     if not isinstance(value, list) or not value:
-        raise RequestError("bad-field", f"topics is {_shown(value)}: expected a list of at least one topic")
+        raise RequestError("bad-field", f"topics is {shown(value)}: expected a list of at least one topic")
     if len(value) > most:
         raise RequestError("bad-field", f"{len(value)} topics: expected at most {most}")
     for pattern in value:
         if not isinstance(pattern, str) or not 0 < len(pattern) <= MAX_TOPIC_BYTES or not pattern.isascii():
             raise RequestError(
-                "bad-field", f"topic {_shown(pattern)}: expected 1 to {MAX_TOPIC_BYTES} ASCII characters"
+                "bad-field", f"topic {shown(pattern)}: expected 1 to {MAX_TOPIC_BYTES} ASCII characters"
             )
         if "*" in pattern[:-1]:
-            raise RequestError("bad-field", f"topic {_shown(pattern)}: expected '*' at the end alone")
+            raise RequestError("bad-field", f"topic {shown(pattern)}: expected '*' at the end alone")
     return frozenset(value)
-
-
-def _shown(value: Any) -> str:
-    """Return a peer's value as it may stand in a message: short, whatever it is."""
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."

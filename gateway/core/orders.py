@@ -10,6 +10,7 @@ from typing import Any
 
 import ujson
 
+from execgate.wire.errors import shown
 from execgate.wire.events import ORDER_RESPONSE
 
 MAX_ROWS = 100
@@ -97,9 +98,7 @@ def is_name(value: Any) -> bool:
 
 
 def _bad(field: str, value: Any, expected: str) -> RejectionError:
-    text = repr(value)
-    shown = text if len(text) <= 60 else text[:57] + "..."
-    return RejectionError(f"{field} is {shown}: expected {expected}")
+    return RejectionError(f"{field} is {shown(value)}: expected {expected}")
 
 
 def answer(order: Order, status: OrderStatus, reason: str | None = None) -> bytes:

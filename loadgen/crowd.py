@@ -15,21 +15,12 @@ from execgate.service.vitals import LoopLag, ProcessVitals
 from loadgen.client import Closed, Connection, Connector
 from loadgen.core.backoff import Backoff
 from loadgen.core.orders import OrderBook
-from loadgen.core.recorder import Record, Recorder
+from loadgen.core.recorder import STREAM_COUNTERS, Record, Recorder
 from loadgen.core.stream_check import StreamCheck
 from loadgen.core.target import Target
 
 _log = logging.getLogger("loadgen")
 BROKEN_SHOWN = 5
-_STREAM_COUNTERS = (
-    "gaps",
-    "missing",
-    "told_gaps",
-    "told_missing",
-    "duplicates",
-    "reorders",
-    "epoch_changes",
-)
 _BOOK_COUNTERS = ("sent", "answered", "rejected", "timed_out", "disconnected", "late", "unexpected")
 
 
@@ -137,11 +128,11 @@ class Crowd:
         self._lag.stop()
 
     def _totals(self) -> dict[str, int]:
-        totals = dict.fromkeys(_STREAM_COUNTERS, 0)
+        totals = dict.fromkeys(STREAM_COUNTERS, 0)
         for member in self.members:
             check = member.check
             if check is not None:
-                for name in _STREAM_COUNTERS:
+                for name in STREAM_COUNTERS:
                     totals[name] += getattr(check, name)
         for name in _BOOK_COUNTERS:
             totals[f"orders_{name}"] = getattr(self.book, name)

@@ -14,6 +14,17 @@ Record: TypeAlias = dict[str, Any]
 """JSON-able. `COUNTERS` are of this interval alone; `HISTOGRAMS` map buckets of `execgate.measure.histogram`
 to counts; `docs/loadgen.md` has the meaning of each field."""
 
+STREAM_COUNTERS = (
+    "gaps",
+    "missing",
+    "told_gaps",
+    "told_missing",
+    "duplicates",
+    "reorders",
+    "epoch_changes",
+)
+"""What `loadgen.core.stream_check` counts of a client's stream, by its names there."""
+
 COUNTERS = (
     "connects",
     "disconnects",
@@ -30,13 +41,7 @@ COUNTERS = (
     "orders_late",
     "orders_unexpected",
     "orders_unsent",
-    "gaps",
-    "missing",
-    "told_gaps",
-    "told_missing",
-    "duplicates",
-    "reorders",
-    "epoch_changes",
+    *STREAM_COUNTERS,
 )
 HISTOGRAMS = ("delivery_us", "service_us", "response_us")
 

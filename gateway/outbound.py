@@ -23,6 +23,7 @@ from execgate.wire.frame_builder import Opcode, build, build_close
 from gateway.core.hub import Group
 from gateway.core.session import Mode
 from gateway.counters import Counters
+from gateway.delivery import GONE, NOT_TRIED, write_each
 
 if TYPE_CHECKING:
     from gateway.connection import Connection
@@ -30,32 +31,19 @@ if TYPE_CHECKING:
 # A backlog is passed on in pieces of this size, so that one subscriber never holds the loop for long.
 _PIECE_BYTES = 256 * 1024
 
-_NOT_TRIED, _GONE = -1, -2
-
 
 def _shut(_data: bytes) -> int:
     """The door of who is blocked or closing: takes nothing."""
-    return _NOT_TRIED
+    return NOT_TRIED
 
 
 def write_to_all(group: "Group[Outbound]", chunk: bytes, count: int, first_seq: int, last_seq: int) -> bool:
     """Write `count` updates in one chunk to every member of `group`; return whether all of them took it.
 
-    The hot road: one system call a member, and beside it little more than a loop over bound methods. Nothing in
-    that loop runs code of ours, so the group stays as it is; those that fell short are looked at afterwards, since
-    one of them may be closed by it and leave.
+    The hot road. Nothing in its loop runs code of ours, so the group stays as it is; those that fell short are
+    looked at afterwards, since one of them may be closed by it and leave.
     """
-    size = len(chunk)
-    short: list[tuple[int, int]] = []
-    for position, door in enumerate(group.doors):
-        try:
-            written = door(chunk)
-        except BlockingIOError:
-            written = 0
-        except OSError:
-            written = _GONE
-        if written != size:
-            short.append((position, written))
+    short = write_each(group.doors, chunk)
     group.flushed += count
     members = [(group.members[position], written) for position, written in short]
     taken = [member.fell_short(written, chunk, count, first_seq, last_seq) for member, written in members]
@@ -226,7 +214,7 @@ class Outbound:
         """The door did not take all of a chunk that the group has counted as written.
 
         Args:
-            written: how many bytes it took, or why it took none: `_NOT_TRIED` or `_GONE`.
+            written: how many bytes it took, or why it took none: `NOT_TRIED` or `GONE`.
             chunk: holds `count` updates, `first_seq` to `last_seq`.
             count: see `chunk`.
             first_seq: see `chunk`.
@@ -239,7 +227,7 @@ class Outbound:
             self._block(chunk, written)
             return True
         self._sent -= count
-        if written == _GONE:
+        if written == GONE:
             self._lost(count)
             return False
         self._counters.delivered -= count

@@ -33,6 +33,15 @@ esac
 """
 
 
+COMPILED = re.findall(r'^    "([a-z_.]+)",$', (ROOT / "setup.py").read_text(), re.MULTILINE)
+BUILT_FROM = [
+    "pyproject.toml",
+    "setup.py",
+    "gateway/delivery.pxd",
+    *(f"{module.replace('.', '/')}.py" for module in COMPILED),
+]
+
+
 class Machine:
     """A directory with the clone's `run`, and a PATH with a few tools and whatever Pythons a test adds."""
 
@@ -40,8 +49,9 @@ class Machine:
         self.clone, self.path, self.calls = base / "a clone", base / "bin", base / "calls"
         self.clone.mkdir()
         self.path.mkdir()
-        for name in ("run", "pyproject.toml"):
-            shutil.copy(ROOT / name, self.clone)
+        for name in ("run", *BUILT_FROM):
+            (self.clone / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, self.clone / name)
         shutil.copytree(ROOT / "requirements", self.clone / "requirements")
         for tool in [*TOOLS.split(), "chmod"]:
             found = shutil.which(tool)
@@ -174,7 +184,13 @@ def test_a_second_run_makes_nothing_and_becomes_the_demo_with_its_arguments(mach
     assert done.stderr == ""
 
 
-@pytest.mark.parametrize("change", ["lock", "project", "half made", "moved"])
+def test_every_compiled_module_is_one_of_those_that_the_environment_is_made_anew_for() -> None:
+    named = re.findall(r"[a-z_/]+", (ROOT / "run").read_text().partition("BUILT_FROM=(")[2].partition(")\n")[0])
+    assert COMPILED
+    assert all(any(name.endswith(module.replace(".", "/")) for name in named) for module in COMPILED)
+
+
+@pytest.mark.parametrize("change", ["lock", "project", "compiled module", "half made", "moved"])
 def test_an_environment_that_is_out_of_date_or_half_made_is_made_anew(machine: Machine, change: str) -> None:
     machine.add_python(11)
     machine.run("setup")
@@ -182,6 +198,8 @@ def test_an_environment_that_is_out_of_date_or_half_made_is_made_anew(machine: M
         (machine.clone / "requirements/runtime.lock").write_text("# other\n")
     elif change == "project":
         (machine.clone / "pyproject.toml").write_text("# other\n")
+    elif change == "compiled module":
+        (machine.clone / "gateway/delivery.py").write_text("# other\n")
     elif change == "half made":
         (machine.clone / ".venv/made-from").unlink()
     else:

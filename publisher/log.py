@@ -1,7 +1,7 @@
 """The log: what keeps updates, in memory or in a journal on disk. Two sides of one thing.
 
-`Log` is for readers on the loop: replay, snapshots, acknowledged ingest. `Journal` adds the writing side, which the
-road alone uses: it appends what is stamped, and is told, in the same order, what is kept and may be published.
+`Log` is for readers on the loop: replay, snapshots, acknowledged ingest. `Journal` adds the writing side, which
+the road alone uses: it appends what is stamped, and is told, in the same order, what is kept and may be published.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,6 +20,23 @@ class Range(NamedTuple):
     epoch: int
     first: int
     last: int
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """What is kept, and no longer; the newest update is kept in any case.
+
+    Attributes:
+        max_updates: in number.
+        max_bytes: of payload.
+        max_age_s: by their `ts_us`; None is no bound.
+        max_keys: topics and keys of which the newest update is kept beyond all this.
+    """
+
+    max_updates: int
+    max_bytes: int
+    max_age_s: float | None
+    max_keys: int
 
 
 class Log(Protocol):
@@ -46,8 +63,8 @@ class Log(Protocol):
     def read(self, first: int, last: int, max_bytes: int) -> list[Update]:
         """Return updates from `first` on, in order, at most to `last`, MAX_READ and `max_bytes` of payload.
 
-        At least one where `first` is held, whatever its size. Empty where it is not held, or can't be read any more;
-        then `floor` has risen above it: look at `floor` again after an empty answer.
+        At least one where `first` is held, whatever its size. Empty where it is not held, or can't be read any
+        more; then `floor` has risen above it: look at `floor` again after an empty answer.
         """
         ...
 
@@ -59,7 +76,7 @@ class Log(Protocol):
         ...
 
     def known(self, batch_id: bytes) -> Range | None:
-        """Return where a batch was kept that came before, None for one that is not known (any more), or not yet kept."""
+        """Return where a batch is kept that came before; None for one that is not known (any more), or not yet."""
         ...
 
     @property
@@ -68,17 +85,18 @@ class Log(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One stamped batch on its way into the journal.
 
     Attributes:
         updates: consecutive; at least one.
+        size: bytes of their payloads.
         batch_id: the producer's, kept in the same transaction; empty where it has none.
         published: called on the loop when the entry is kept; the road sends it on then.
     """
 
     updates: Sequence[Update]
+    size: int
     batch_id: bytes
     published: Callable[["Entry"], None]
 

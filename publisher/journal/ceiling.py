@@ -10,7 +10,7 @@ from pathlib import Path
 from publisher.core.ceiling import LINE_BYTES, Ceiling, decode, encode
 
 FILE_NAME = "ceiling"
-BLOCK = 100_000
+BLOCK = 1_000_000
 """Seqs that are reserved at once: one fsync for so many, and a number that nobody need see."""
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")

@@ -13,7 +13,7 @@ from pathlib import Path
 from execgate.service.logs import Throttle
 from publisher.journal import schema
 
-MAX_WAL_BYTES = 64 * 1024 * 1024
+MAX_WAL_BYTES = 128 * 1024 * 1024
 """Length of the write-ahead log from which on commits are held until it can begin anew."""
 _FRAME_BYTES = 4096 + 24
 _LOG = logging.getLogger("publisher.journal")

@@ -19,7 +19,7 @@ from publisher.journal.schema import explain
 from publisher.journal.store import Store
 from publisher.log import Entry
 
-GROUP_UPDATES = 512
+GROUP_UPDATES = 2_048
 GROUP_BYTES = 4 * 1024 * 1024
 """A group is closed by the entry that reaches one of these: the loop publishes a group in one go."""
 PACE_S = 0.002

@@ -71,12 +71,11 @@ class _Range:
     def take(self, log: Log, max_items: int) -> list[Answer]:
         """Return the next items, and the end behind the last one."""
         first, last = self._next, self._last
-        gone = Gone(log.epoch, log.floor, log.ceiling)
-        if self._epoch != log.epoch or first < log.floor or last > log.ceiling:
-            return [gone]
-        updates = log.read(first, min(last, first + max_items - 1), TURN_BYTES)
-        if not updates or updates[0].seq != first:  # let go of since its floor was looked at
-            return [gone]
+        updates: Sequence[Update] = ()
+        if self._epoch == log.epoch and first >= log.floor and last <= log.ceiling:
+            updates = log.read(first, min(last, first + max_items - 1), TURN_BYTES)
+        if not updates or updates[0].seq != first:  # the floor may rise behind our back
+            return [Gone(log.epoch, log.floor, log.ceiling)]
         self._next = first + len(updates)
         return [*updates, End(self._epoch, last)] if self._next > last else [*updates]
 

@@ -12,6 +12,7 @@ from collections import Counter
 
 import zmq
 
+from execgate.service.curve import ServerCurve
 from execgate.service.logs import Throttle
 from execgate.wire.errors import ReplayError
 from execgate.wire.replay import MAX_CREDIT, MAX_JSON_BYTES, Credit, decode_request, encode_answer
@@ -76,9 +77,9 @@ class ReplayServer:
         """How many requests are under way."""
         return len(self._replays)
 
-    def bind(self, endpoint: str) -> str:
+    def bind(self, endpoint: str, curve: ServerCurve | None = None) -> str:
         """Bind and return the real endpoint; raises UsageError."""
-        return sockets.bind(self._socket, "--replay", endpoint)
+        return sockets.bind(self._socket, "--replay", endpoint, curve, sockets.GATEWAYS)
 
     def close(self) -> None:
         """Close the socket; a request under way gets no end."""

@@ -9,18 +9,22 @@ import os
 import secrets
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import zmq
 
 from execgate.service import lifecycle, logs, options
 from execgate.service.exits import EXIT_FAILED, EXIT_OK
-from execgate.wire.history import MemoryLog
 from execgate.wire.topics import TopicTemplate
 from execgate.wire.update import Kind, epoch_text
 from publisher.config import DESCRIPTION, EXAMPLES, PublisherConfig
 from publisher.core.sequencer import Sequencer
 from publisher.feed import Feed
+from publisher.journal.disk import DiskJournal
+from publisher.journal.memory import MemoryJournal
+from publisher.journal.recovery import NEW
+from publisher.journal.schema import JournalError
 from publisher.refusals import Refusals
 from publisher.road import Road
 from publisher.sources import lines
@@ -31,6 +35,9 @@ from publisher.sources.synthetic import SyntheticSource
 PROGRAM = "execgate publisher"
 _TURN_NS = 2_000_000
 """How long one source may publish before the loop runs: heartbeats, signals, other sources."""
+
+FLUSH_S = 5
+"""How long the end waits for the journal to keep what is stamped (a full disk must not hold us for ever)."""
 
 _LOG = logging.getLogger("publisher")
 
@@ -68,15 +75,9 @@ class Publisher:
         self._stop = stop
         self._template = TopicTemplate(config.topic)
         self._refusals = Refusals()
-        self._epoch = secrets.randbits(63) or 1  # random: no journal says where the last one ended
+        self._journal, sequencer = self._open_journal()
         self._feed = Feed(context, config.zmq_hwm, self._greet)
-        self._road = Road(
-            Sequencer(self._epoch, self._template),
-            MemoryLog(config.history_updates, config.history_bytes),
-            self._feed,
-            self._refusals,
-            config.max_updates,
-        )
+        self._road = Road(sequencer, self._journal, self._feed, self._refusals, config.max_updates)
         self._sources: list[Source] = []
         self._bound: dict[str, Any] = {}
         self._failed = False
@@ -91,9 +92,10 @@ class Publisher:
             self._bound["pub"] = self._feed.bind(self._config.pub)
             for name in self._config.source:
                 self._open(name)
-            _LOG.info("epoch=%s begins: held in memory, another start is another epoch", epoch_text(self._epoch))
-            lifecycle.tell_ready(PROGRAM, **self._bound, epoch=epoch_text(self._epoch))
+            self._tell_epoch()
+            lifecycle.tell_ready(PROGRAM, **self._bound, epoch=epoch_text(self._journal.epoch))
             reason = await self._publish()
+            await self._flush()
             self._road.beat(Kind.BYE)
             self._tell_end(reason)
             return EXIT_FAILED if self._failed else EXIT_OK
@@ -101,6 +103,34 @@ class Publisher:
             for source in self._sources:
                 source.close()
             self._feed.close()
+            self._journal.close()
+
+    def _open_journal(self) -> tuple[DiskJournal | MemoryJournal, Sequencer]:
+        """Open what keeps updates, and say where the numbering goes on.
+
+        Raises:
+            UsageError: the journal can't be used.
+        """
+        config = self._config
+        new_epoch = secrets.randbits(63) or 1
+        if config.data_dir is None:
+            return MemoryJournal(new_epoch, config.retention), Sequencer(new_epoch, self._template)
+        journal = DiskJournal(
+            Path(config.data_dir), config.retention, new_epoch, synced=config.durability == "power"
+        )
+        found = journal.recovered
+        return journal, Sequencer(found.epoch, self._template, seq=found.last, tseqs=found.tseqs)
+
+    def _tell_epoch(self) -> None:
+        """Log whether the numbering goes on, and if not, why."""
+        journal, epoch = self._journal, epoch_text(self._journal.epoch)
+        if isinstance(journal, MemoryJournal):
+            _LOG.info("epoch=%s begins: held in memory, another start is another epoch", epoch)
+        elif journal.recovered.begun_because is None:
+            _LOG.info("epoch=%s goes on seq=%d floor=%d", epoch, journal.ceiling, journal.floor)
+        else:
+            level = logging.INFO if journal.recovered.begun_because == NEW else logging.WARNING
+            _LOG.log(level, "epoch=%s begins: %s", epoch, journal.recovered.begun_because)
 
     def _open(self, name: str) -> None:
         if name == "synthetic":
@@ -122,7 +152,9 @@ class Publisher:
         beating = asyncio.create_task(self._beat())
         pumping = asyncio.create_task(self._pump_all())
         stopping = asyncio.create_task(self._stop.wait())
-        tasks = (beating, pumping, stopping)
+        tasks: list[asyncio.Future[Any]] = [beating, pumping, stopping]
+        if isinstance(self._journal, DiskJournal):
+            tasks.append(self._journal.crashed)
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in tasks:
             if not task.done():
@@ -133,6 +165,16 @@ class Publisher:
         if self._road.finished:
             return "max-updates"
         return "signal" if self._stop.requested else "end-of-input"
+
+    async def _flush(self) -> None:
+        """Have published all that is stamped, while the feed lives on, as far as the journal can in time."""
+        beating = asyncio.create_task(self._beat())
+        try:
+            if not await self._road.flush(FLUSH_S):
+                self._failed = True
+                _LOG.error("not published: what was stamped could not be kept in %d s", FLUSH_S)
+        finally:
+            beating.cancel()
 
     async def _beat(self) -> None:
         while True:
@@ -150,14 +192,14 @@ class Publisher:
         turn_ends_ns = time.monotonic_ns() + _TURN_NS
         try:
             async for batch in source.batches():
-                self._road.publish(source, batch)
+                await self._road.publish(source, batch)
                 if self._road.finished:
                     self._stop.request()
                     return
                 if time.monotonic_ns() > turn_ends_ns:
                     await asyncio.sleep(0)
                     turn_ends_ns = time.monotonic_ns() + _TURN_NS
-        except (OSError, SourceError) as error:  # the others go on; the exit status tells
+        except (OSError, SourceError, JournalError) as error:  # the others go on; the exit status tells
             self._failed = True
             _LOG.error("source=%s failed reason=%s", source.name, error)
         else:

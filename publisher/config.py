@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from execgate.service.endpoints import parse_zmq_endpoint, require_loopback
 from execgate.service.options import number_range, one_of, option, positive_number, whole_number
 from execgate.wire.topics import TopicTemplate
+from publisher.log import Retention
 
 DESCRIPTION = (
     "Stamp trade executions with a sequence number and a time, and push them over ZeroMQ "
@@ -19,8 +20,11 @@ EXAMPLES = """\
   execgate publisher --source file:etc/samples/execs.jsonl --pace recorded
   tail -F execs.jsonl | execgate publisher --source -
   execgate publisher --source ingest --source synthetic     real executions next to made ones
+  execgate publisher --source ingest --data-dir /var/lib/execgate --durability power
   execgate publisher --pub ipc:///run/execgate/feed --source ingest --ingest ipc:///run/execgate/ingest"""
 
+_MIB = 1024 * 1024
+_UNITS_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 DEFAULT_INTERVAL_MS = (10.0, 110.0)
 """Between two updates in 2012 (docs/adr/0001-the-2012-system.md)."""
 
@@ -34,6 +38,29 @@ def parse_source(text: str) -> str:
     if text in ("synthetic", "-", "ingest") or (text.startswith("file:") and text != "file:"):
         return text
     raise ValueError("expected synthetic, file:PATH, - (standard input) or ingest")
+
+
+def duration(text: str) -> float:
+    """Read a time such as `90s`, `15m`, `36h` or `7d`; return seconds.
+
+    Raises:
+        ValueError: says what was expected.
+    """
+    unit_s = _UNITS_S.get(text[-1:])
+    if unit_s is None:
+        raise ValueError("expected a number over 0 and its unit, such as 90s, 15m, 36h or 7d")
+    return positive_number(text[:-1]) * unit_s
+
+
+def not_empty(text: str) -> str:
+    """Return a path that is not empty.
+
+    Raises:
+        ValueError: it is.
+    """
+    if not text:
+        raise ValueError("expected a path")
+    return text
 
 
 def parse_topic(text: str) -> str:
@@ -122,11 +149,43 @@ class PublisherConfig:
         parse=whole_number(1, 10_000_000),
         metavar="N",
     )
-    history_updates: int = option(
-        100_000, "updates kept in memory", parse=whole_number(1, 100_000_000), metavar="N"
+    data_dir: str | None = option(
+        None,
+        "directory of the journal, so that a restart goes on where the last one ended; without it history is kept "
+        "in memory, and each start begins a new epoch",
+        parse=not_empty,
+        metavar="DIR",
     )
-    history_bytes: int = option(
-        64 * 1024 * 1024, "bytes of payload kept in memory", parse=whole_number(1), metavar="BYTES"
+    durability: str = option(
+        "process",
+        "what a published update survives, with --data-dir: process (the end of this program, also kill -9) or "
+        "power (the machine's: fsync before it is published)",
+        parse=one_of("process", "power"),
+        metavar="WHAT",
+    )
+    retain_updates: int | None = option(
+        None,
+        "updates kept for replay (default 100000 in memory, 10000000 in a journal)",
+        parse=whole_number(1, 10_000_000_000),
+        metavar="N",
+    )
+    retain_bytes: int | None = option(
+        None,
+        "bytes of payload kept for replay (default 64 MiB in memory, 4 GiB in a journal)",
+        parse=whole_number(1),
+        metavar="BYTES",
+    )
+    retain_age: float | None = option(
+        None,
+        "how long updates are kept for replay, such as 90s, 15m, 36h or 7d (default: no bound)",
+        parse=duration,
+        metavar="TIME",
+    )
+    snapshot_keys: int = option(
+        100_000,
+        "topics and keys of which the newest update is kept whatever its age",
+        parse=whole_number(0, 10_000_000),
+        metavar="N",
     )
     insecure_feed: bool = option(False, "allow ZeroMQ endpoints off the loopback, which anybody can then reach")
     log_level: str = option(
@@ -153,6 +212,17 @@ class PublisherConfig:
         require_loopback("--pub", self.pub, self.insecure_feed)
         if "ingest" in self.source:
             require_loopback("--ingest", self.ingest, self.insecure_feed)
+
+    @property
+    def retention(self) -> Retention:
+        """What is kept, in memory or in the journal."""
+        in_memory = self.data_dir is None
+        return Retention(
+            max_updates=self.retain_updates or (100_000 if in_memory else 10_000_000),
+            max_bytes=self.retain_bytes or (64 * _MIB if in_memory else 4096 * _MIB),
+            max_age_s=self.retain_age,
+            max_keys=self.snapshot_keys,
+        )
 
     @property
     def line_pace(self) -> str:

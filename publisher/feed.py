@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import zmq
 
+from execgate.service.curve import ServerCurve
 from execgate.wire.update import Update, encode
 from publisher import sockets
 
@@ -46,9 +47,9 @@ class Feed:
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(sockets.descriptor(self._socket), self.take_subscriptions)
 
-    def bind(self, endpoint: str) -> str:
+    def bind(self, endpoint: str, curve: ServerCurve | None = None) -> str:
         """Bind and return the real endpoint; raises UsageError."""
-        return sockets.bind(self._socket, "--pub", endpoint)
+        return sockets.bind(self._socket, "--pub", endpoint, curve, sockets.GATEWAYS)
 
     def send(self, update: Update) -> None:
         """Queue one update for every gateway; never blocks."""

@@ -5,11 +5,16 @@ from pathlib import Path
 
 import zmq
 
+from execgate.service.curve import ServerCurve
 from execgate.service.endpoints import bind_error, parse_tcp_address, resolve
 from execgate.wire.errors import UsageError
 
 HANDSHAKE_MS = 5_000
 """A peer that connects and stays mute holds a descriptor so long (ZeroMQ's own default: 30 s)."""
+
+GATEWAYS = "gateways"
+PRODUCERS = "producers"
+"""Who may connect over CURVE, by socket: the domains of `execgate.service.zap`."""
 
 
 def harden(zmq_socket: "zmq.Socket[bytes]", max_message_bytes: int) -> None:
@@ -22,8 +27,15 @@ def harden(zmq_socket: "zmq.Socket[bytes]", max_message_bytes: int) -> None:
     zmq_socket.setsockopt(zmq.TCP_KEEPALIVE_CNT, 3)
 
 
-def bind(zmq_socket: "zmq.Socket[bytes]", flag: str, endpoint: str) -> str:
+def bind(zmq_socket: "zmq.Socket[bytes]", flag: str, endpoint: str, curve: ServerCurve | None, domain: str) -> str:
     """Bind and return the endpoint that was really bound (port 0 picks a free one).
+
+    Args:
+        zmq_socket: not bound yet.
+        flag: names the endpoint in an error.
+        endpoint: where.
+        curve: the keys to speak CURVE with; None is plain.
+        domain: GATEWAYS or PRODUCERS.
 
     Raises:
         UsageError: names the flag and the endpoint, and says why.
@@ -37,6 +49,8 @@ def bind(zmq_socket: "zmq.Socket[bytes]", flag: str, endpoint: str) -> str:
             zmq_socket.setsockopt(zmq.IPV6, 1)
             host = f"[{host}]"
         endpoint = f"tcp://{host}:{port}"
+    if curve is not None:
+        curve.secure(zmq_socket, domain)
     try:
         zmq_socket.bind(endpoint)
     except zmq.ZMQError as error:

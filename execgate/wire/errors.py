@@ -18,6 +18,10 @@ class UpdateError(PeerError):
     """A ZeroMQ message is not an update of protocol version 1."""
 
 
+class ReplayError(PeerError):
+    """A message of the replay socket is not one of protocol version 1."""
+
+
 class RowError(PeerError):
     """An exec, or a list of them, is refused; nothing of that message was taken."""
 

@@ -44,6 +44,11 @@ class MemoryLog:
         while len(self._updates) > 1 and (len(self._updates) > self._max_updates or self._bytes > self._max_bytes):
             self._bytes -= len(self._updates.popleft().payload)
 
+    def drop_before(self, ts_us: int) -> None:
+        """Let go of the oldest updates that were stamped before `ts_us`; the newest is kept in any case."""
+        while len(self._updates) > 1 and self._updates[0].ts_us < ts_us:
+            self._bytes -= len(self._updates.popleft().payload)
+
     def read(self, first: int, last: int) -> list[Update]:
         """Return updates `first` to `last`, inclusive, as far as they are held."""
         held = len(self._updates)

@@ -25,19 +25,27 @@ class Sequencer:
         epoch: u64 that names it.
         template: makes the topic of a row.
         max_topics: a batch that would begin one more is refused.
+        seq: of the last update that the epoch has already; `tseqs` the last of each topic, which becomes ours.
 
     Attributes:
         seq: of the last update; `rows` counts those of all updates.
     """
 
-    def __init__(self, epoch: int, template: TopicTemplate, max_topics: int = MAX_TOPICS) -> None:
+    def __init__(
+        self,
+        epoch: int,
+        template: TopicTemplate,
+        max_topics: int = MAX_TOPICS,
+        seq: int = 0,
+        tseqs: dict[str, int] | None = None,
+    ) -> None:
         self.epoch = epoch
-        self.seq = 0
+        self.seq = seq
         self.rows = 0
         self._epoch_json = epoch_text(epoch).encode()
         self._template = template
         self._max_topics = max_topics
-        self._tseqs: dict[str, int] = {}
+        self._tseqs: dict[str, int] = {} if tseqs is None else tseqs
 
     def stamp(self, rows: Sequence[Row], ts_us: int, limit: int | None = None) -> list[Update]:
         """Return the updates of a batch that was taken at `ts_us`, at most `limit`, all with that time.

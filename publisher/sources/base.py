@@ -4,11 +4,12 @@
 next: a source that is not asked does not read, so nothing piles up in here.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import NamedTuple, Protocol
 
-from execgate.wire.errors import ExecgateError
+from execgate.wire.errors import ExecgateError, RowError
 from publisher.core.rows import Row
+from publisher.log import Range
 
 
 class SourceError(ExecgateError):
@@ -21,10 +22,15 @@ class Batch(NamedTuple):
     Attributes:
         rows: at least one.
         number: line of a file, message of ingest, update of synthetic; from 1.
+        batch_id: the producer's name of it, at most 128 bytes: a batch with one is taken once. Empty: it has none.
+        settle: called once on the loop, with where the batch is kept, or why it was refused; not at all where the
+            publisher ends before it knows.
     """
 
     rows: list[Row]
     number: int
+    batch_id: bytes = b""
+    settle: Callable[[Range | RowError], None] | None = None
 
 
 class Source(Protocol):

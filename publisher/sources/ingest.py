@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Sequence
 
 import zmq
 
+from execgate.service.curve import ServerCurve
 from execgate.wire.errors import RowError
 from execgate.wire.topics import TopicTemplate
 from publisher import sockets
@@ -42,9 +43,9 @@ class IngestSource:
         self._readable = asyncio.Event()
         self._loop = asyncio.get_running_loop()
 
-    def bind(self, endpoint: str) -> str:
+    def bind(self, endpoint: str, curve: ServerCurve | None = None) -> str:
         """Bind and return the real endpoint; raises UsageError."""
-        return sockets.bind(self._socket, "--ingest", endpoint)
+        return sockets.bind(self._socket, "--ingest", endpoint, curve, sockets.PRODUCERS)
 
     async def batches(self) -> AsyncIterator[Batch]:
         """Yield the batch of each good message as it comes. Whoever asks must let the loop run now and then."""

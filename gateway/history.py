@@ -1,0 +1,268 @@
+"""The publisher's history: asks it for the part of the feed that was missed, or for the newest update of each key.
+
+A DEALER on the running loop; the messages are those of `execgate.wire.replay`. One request is under way, others
+wait their turn. Items are handed over as they come, then granted, so that no more than `MAX_CREDIT` are on their
+way. Each request ends once, with an `Outcome`, whatever the publisher does: silence ends it too.
+"""
+
+import asyncio
+import logging
+import random
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from typing import NamedTuple
+
+import zmq
+
+from execgate.service.curve import ClientCurve
+from execgate.service.logs import Throttle
+from execgate.wire.errors import ReplayError, UsageError
+from execgate.wire.replay import (
+    MAX_CREDIT,
+    Answer,
+    Credit,
+    End,
+    Failed,
+    Gone,
+    Replay,
+    Request,
+    Snapshot,
+    decode_answer,
+    encode_request,
+)
+from execgate.wire.update import Update, epoch_text
+
+log = logging.getLogger("gateway.history")
+
+MAX_WAITING = 64
+"""Requests that wait for the one under way; one more fails at once."""
+JITTER_S = 0.25
+"""After a timeout the next request waits up to so long, lest all gateways come back in the same moment."""
+MAX_FRAME_BYTES = 4 * 1024 * 1024
+# A drain ends at either bound, so that other work gets its turn.
+DRAIN_MESSAGES = 256
+DRAIN_BYTES = 256 * 1024
+_CHECKS_PER_TIMEOUT = 10
+
+
+class TimedOut(NamedTuple):
+    """The publisher said nothing for so long."""
+
+    after_s: float
+
+
+Outcome = End | Gone | Failed | TimedOut
+"""How a request ended. Items that came before it are right: those of a replay are the first of its range."""
+
+OnItems = Callable[[list[Update]], None]
+OnEnd = Callable[[Outcome], None]
+
+
+class _Job(NamedTuple):
+    """A request, and who waits for its answer."""
+
+    request: Replay | Snapshot
+    on_items: OnItems
+    on_end: OnEnd
+
+
+class HistoryClient:
+    """The requests of one gateway process; made, called and closed on the running loop.
+
+    Args:
+        endpoint: the publisher's replay socket, `tcp://` or `ipc://`; it need not be there yet.
+        curve: the keys to speak CURVE with; None is plain.
+        timeout_s: silence of the publisher after which a request has timed out.
+
+    Attributes:
+        malformed: messages that were none of the protocol.
+
+    Raises:
+        UsageError: ZeroMQ refuses the endpoint.
+    """
+
+    def __init__(self, endpoint: str, curve: ClientCurve | None = None, timeout_s: float = 5.0) -> None:
+        self.malformed = 0
+        self._endpoint = endpoint
+        self._curve = curve
+        self._timeout_s = timeout_s
+        self._waiting: deque[_Job] = deque()
+        self._job: _Job | None = None
+        self._number = 0  # of the request under way; its id
+        self._expected = 0  # seq of the next item of a replay
+        self._heard_s = 0.0
+        self._timer: asyncio.TimerHandle | None = None  # looks at the silence, or ends the pause behind a timeout
+        self._again: asyncio.Handle | None = None
+        self._refusals = Throttle(log)
+        self._loop = asyncio.get_running_loop()
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        try:
+            self._socket = self._open()
+        except zmq.ZMQError as error:
+            self._context.destroy(linger=0)
+            raise UsageError(f"--replay {endpoint}: {error.strerror}") from None
+
+    def replay(self, epoch: int, first: int, last: int, on_items: OnItems, on_end: OnEnd) -> None:
+        """Ask for updates `first` to `last` of `epoch`, inclusive. Callbacks come from the loop, never from here.
+
+        Args:
+            epoch: u64.
+            first: seq, from 1.
+            last: seq, not less than `first`.
+            on_items: gets the next updates, in order, none twice, none left out; returns when it has them.
+            on_end: gets the outcome, once, and nothing comes behind it: End when all has come, Gone where some is
+                not held (any more), Failed where the publisher says so or is wrong, or too many requests wait.
+        """
+        self._ask(_Job(Replay(epoch, first, last), on_items, on_end))
+
+    def snapshot(self, on_items: OnItems, on_end: OnEnd) -> None:
+        """Ask for the newest update of each key, in any order; End has the position that they stand for."""
+        self._ask(_Job(Snapshot(), on_items, on_end))
+
+    def close(self) -> None:
+        """Let go of everything; nobody is called any more."""
+        self._loop.remove_reader(self._socket.fileno())
+        for handle in (self._timer, self._again):
+            if handle is not None:
+                handle.cancel()
+        self._job = None
+        self._context.destroy(linger=0)
+
+    def _open(self) -> "zmq.Socket[bytes]":
+        made = self._context.socket(zmq.DEALER)
+        made.setsockopt(zmq.RCVHWM, MAX_CREDIT + 128)
+        made.setsockopt(zmq.LINGER, 0)
+        made.setsockopt(zmq.MAXMSGSIZE, MAX_FRAME_BYTES)
+        made.setsockopt(zmq.RECONNECT_IVL, 50)
+        made.setsockopt(zmq.RECONNECT_IVL_MAX, 1_000)
+        made.setsockopt(zmq.IPV6, 1)
+        made.setsockopt(zmq.HEARTBEAT_IVL, 1_000)
+        made.setsockopt(zmq.HEARTBEAT_TIMEOUT, 3_000)
+        if self._curve is not None:
+            self._curve.secure(made)
+        made.connect(self._endpoint)
+        self._loop.add_reader(made.fileno(), self._drain)
+        return made
+
+    def _ask(self, job: _Job) -> None:
+        if len(self._waiting) >= MAX_WAITING:
+            self._loop.call_soon(job.on_end, Failed(f"{MAX_WAITING} requests wait already"))
+            return
+        self._waiting.append(job)
+        if self._timer is None:
+            self._begin()
+
+    def _begin(self) -> None:
+        """Send the next request; none is under way."""
+        self._timer = None
+        if not self._waiting:
+            return
+        job = self._job = self._waiting.popleft()
+        self._number += 1
+        self._expected = job.request.first if isinstance(job.request, Replay) else 0
+        self._heard_s = time.monotonic()
+        self._say(job.request)
+        self._watch()
+
+    @property
+    def _request_id(self) -> bytes:
+        return self._number.to_bytes(8, "big")
+
+    def _say(self, request: Request) -> None:
+        with suppress(zmq.Again):  # nobody takes what we say, so nothing will come of it: a timeout
+            self._socket.send_multipart(encode_request(self._request_id, request), zmq.NOBLOCK)
+        self._drain_soon()  # a send may take the event of what has come off the descriptor
+
+    def _drain_soon(self) -> None:
+        if self._again is None:
+            self._again = self._loop.call_soon(self._drain)
+
+    def _drain(self) -> None:
+        """Take what waits, up to a budget, and hand it over."""
+        if self._again is not None:
+            self._again.cancel()
+            self._again = None
+        items: list[Update] = []
+        end: Outcome | None = None
+        size = 0
+        try:
+            for _ in range(DRAIN_MESSAGES):
+                part = self._receive()
+                if isinstance(part, Update):
+                    items.append(part)
+                    size += len(part.payload)
+                elif part is not None:
+                    end = part
+                if end is not None or size >= DRAIN_BYTES:
+                    break
+            self._drain_soon()
+        except zmq.Again:
+            pass
+        if items or end is not None:
+            self._heard_s = time.monotonic()
+            self._deliver(items, end)
+
+    def _receive(self) -> Answer | None:
+        """Return the next part of the answer that is waited for; None for anything else.
+
+        Raises:
+            zmq.Again: nothing waits.
+        """
+        frames = self._socket.recv_multipart(zmq.NOBLOCK)
+        try:
+            request_id, part = decode_answer(frames)
+        except ReplayError as error:
+            self.malformed += 1
+            self._refusals.warning("history message refused: %s", error)
+            return None
+        if self._job is None or request_id != self._request_id:
+            return None  # of a request that is over
+        asked = self._job.request
+        if isinstance(asked, Snapshot):
+            return part
+        if isinstance(part, Update):
+            if part.epoch != asked.epoch or part.seq != self._expected or part.seq > asked.last:
+                return Failed(f"item {part.seq} of epoch {epoch_text(part.epoch)} where {self._expected} was due")
+            self._expected += 1
+        elif isinstance(part, End) and self._expected <= asked.last:
+            return Failed(f"an end before item {self._expected}")
+        return part
+
+    def _deliver(self, items: list[Update], end: Outcome | None) -> None:
+        job = self._job
+        if job is None:
+            return
+        if items:
+            job.on_items(items)
+        if self._job is not job:  # closed by whoever took them
+            return
+        if end is None:
+            self._say(Credit(len(items)))
+        else:
+            self._finish(job, end)
+
+    def _finish(self, job: _Job, outcome: Outcome, pause_s: float = 0.0) -> None:
+        self._job = None
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_later(pause_s, self._begin)
+        job.on_end(outcome)
+
+    def _watch(self) -> None:
+        self._timer = self._loop.call_later(self._timeout_s / _CHECKS_PER_TIMEOUT, self._look)
+
+    def _look(self) -> None:
+        job = self._job
+        self._drain()  # if it was us who stood still, what waits is heard first
+        if job is None or self._job is not job:
+            return
+        if time.monotonic() - self._heard_s <= self._timeout_s:
+            self._watch()
+            return
+        # A new socket, with which nothing of the old requests comes along.
+        self._loop.remove_reader(self._socket.fileno())
+        self._socket.close()
+        self._socket = self._open()
+        self._finish(job, TimedOut(self._timeout_s), random.uniform(0, JITTER_S))

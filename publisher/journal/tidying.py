@@ -1,0 +1,195 @@
+"""Tidying: compaction and retention, a piece at a time, between two groups.
+
+Compaction carries rows into the tables that recovery begins with: `topics` (last tseq) and `newest` (row of each
+topic and key). It stays a way behind the end, so that of a key that is updated all the time only few rows are
+carried. Retention lets rows go, oldest first and compacted ones only; a row that is still the newest of its key
+moves to `kept`. The space of deleted rows is used again; the file does not shrink.
+"""
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from execgate.wire.update import Update
+from publisher.core.newest import Name
+from publisher.journal.recovery import Recovered
+from publisher.log import Retention
+
+LAG = 20_000
+"""Rows that compaction stays behind, and so the rows that a start has to read: 50 ms or so."""
+PIECE = 1_024
+"""Rows of one piece: some milliseconds for which the next group waits."""
+SLACK = 256
+"""Rows by which a bound may be passed in a busy time, so that a piece is worth its transaction."""
+_SLACK_US = 1_000_000
+"""The same for ages."""
+
+_DoomedRow = tuple[int, bytes, bytes, int, int]
+"""id, topic, key, ts_us, bytes of payload."""
+
+
+class Marks(NamedTuple):
+    """How far things have come.
+
+    Attributes:
+        first: id of the oldest row; `first_us` its time.
+        compacted: id up to which rows are carried; `compacted_bytes` of payload from `first` up to it.
+        bytes_held: of payload, of all rows.
+    """
+
+    first: int
+    first_us: int | None
+    compacted: int
+    compacted_bytes: int
+    bytes_held: int
+
+
+class Tidying:
+    """The state of one open journal; the store calls it, in its transactions.
+
+    Args:
+        lag: rows that compaction stays behind.
+    """
+
+    def __init__(
+        self, connection: sqlite3.Connection, retention: Retention, found: Recovered, lag: int = LAG
+    ) -> None:
+        self._connection = connection
+        self._retention = retention
+        self._newest = found.newest_ids
+        self._gone: set[Name] = set()
+        self._base = found.base
+        self._last = found.last_id
+        self._lag = lag
+        self._marks = Marks(
+            found.first_id,
+            self._time_of(found.first_id),
+            found.compacted,
+            found.compacted_bytes,
+            found.compacted_bytes + found.tail_bytes,
+        )
+
+    @property
+    def first(self) -> int:
+        """The id of the oldest row that is held."""
+        return self._marks.first
+
+    def extend(self, updates: Sequence[Update]) -> None:
+        """Take note of updates that were committed."""
+        base, put, size = self._base, self._newest.put, 0
+        for update in updates:
+            size += len(update.payload)
+            if update.key:
+                gone = put((update.topic, update.key), base + update.seq, len(update.payload))
+                if gone:
+                    self._gone.update(gone)
+        self._last = base + updates[-1].seq
+        marks = self._marks
+        first_us = updates[0].ts_us if marks.first_us is None else marks.first_us
+        self._marks = marks._replace(first_us=first_us, bytes_held=marks.bytes_held + size)
+
+    def is_due(self, now_us: int, *, idle: bool) -> bool:
+        """Whether there is something to do; in a busy time, whether it is worth it."""
+        slack = 0 if idle else SLACK
+        if len(self._gone) > slack or self._last - self._marks.compacted > self._lag + slack:
+            return True
+        marks, retention = self._marks, self._retention
+        if marks.first >= self._last:  # the newest is always held
+            return False
+        return (
+            self._last - marks.first + 1 > retention.max_updates + slack
+            or marks.bytes_held > retention.max_bytes + (0 if idle else retention.max_bytes // 64)
+            or self._is_old(marks.first_us, now_us - (0 if idle else _SLACK_US))
+        )
+
+    def do_a_piece(self, now_us: int) -> Marks:
+        """Compact and delete up to PIECE rows each; return what holds once this is committed, for `conclude`."""
+        marks = self._marks
+        self._forget(self._gone)
+        doomed = self._doomed(now_us)
+        first = doomed[-1][0] + 1 if doomed else marks.first
+        compacted = max(marks.compacted, min(max(self._last - self._lag, first - 1), marks.compacted + PIECE))
+        added = self._compact(marks.compacted, compacted)
+        deleted = self._delete(doomed)
+        after = Marks(
+            first,
+            self._time_of(first),
+            compacted,
+            marks.compacted_bytes + added - deleted,
+            marks.bytes_held - deleted,
+        )
+        values = [(compacted, "compacted"), (after.compacted_bytes, "bytes")]
+        self._connection.executemany("UPDATE meta SET value = ? WHERE name = ?", values)
+        return after
+
+    def conclude(self, after: Marks) -> None:
+        """The piece that returned `after` is committed."""
+        self._gone.clear()
+        self._marks = after
+
+    def _doomed(self, now_us: int) -> list[_DoomedRow]:
+        """Return the oldest rows that some bound says must go; never the newest, nor more than a piece."""
+        marks, retention = self._marks, self._retention
+        held, bytes_held = self._last - marks.first + 1, marks.bytes_held
+        doomed: list[_DoomedRow] = []
+        for row in self._connection.execute(
+            "SELECT id, topic, key, ts_us, length(CAST(payload AS BLOB)) FROM updates WHERE id BETWEEN ? AND ?",
+            (marks.first, min(marks.first + PIECE, self._last) - 1),
+        ):
+            if (
+                held <= retention.max_updates
+                and bytes_held <= retention.max_bytes
+                and not self._is_old(row[3], now_us)
+            ):
+                break
+            doomed.append(row)
+            held -= 1
+            bytes_held -= row[4]
+        return doomed
+
+    def _is_old(self, ts_us: int | None, now_us: int) -> bool:
+        max_age_s = self._retention.max_age_s
+        return max_age_s is not None and ts_us is not None and ts_us < now_us - max_age_s * 1e6
+
+    def _compact(self, after: int, upto: int) -> int:
+        """Carry rows `after` + 1 to `upto` into the tables; return their bytes of payload."""
+        tseqs: dict[bytes, int] = {}
+        ids: dict[Name, int] = {}
+        size = 0
+        for row_id, topic, key, tseq, row_size in self._connection.execute(
+            "SELECT id, topic, key, tseq, length(CAST(payload AS BLOB)) FROM updates WHERE id BETWEEN ? AND ?",
+            (after + 1, upto),
+        ):
+            tseqs[topic] = tseq
+            size += row_size
+            if key and self._newest.get((topic, key)) == row_id:
+                ids[topic, key] = row_id
+        self._connection.executemany(
+            "INSERT INTO topics VALUES (CAST(? AS TEXT), ?) ON CONFLICT DO UPDATE SET tseq = excluded.tseq",
+            tseqs.items(),
+        )
+        self._forget(ids)
+        self._connection.executemany(
+            "INSERT INTO newest VALUES (CAST(? AS TEXT), CAST(? AS TEXT), ?)",
+            ((topic, key, row_id) for (topic, key), row_id in ids.items()),
+        )
+        return size
+
+    def _delete(self, doomed: Sequence[_DoomedRow]) -> int:
+        """Delete rows, all compacted; return their bytes of payload."""
+        if not doomed:
+            return 0
+        kept = [(row[0],) for row in doomed if row[2] and self._newest.get((row[1], row[2])) == row[0]]
+        self._connection.executemany("INSERT INTO kept SELECT * FROM updates WHERE id = ?", kept)
+        self._connection.execute("DELETE FROM updates WHERE id <= ?", (doomed[-1][0],))
+        return sum(row[4] for row in doomed)
+
+    def _forget(self, names: Iterable[Name]) -> None:
+        """Take names out of `newest`, and what was kept for them."""
+        where = "WHERE topic = CAST(? AS TEXT) AND key = CAST(? AS TEXT)"
+        self._connection.executemany(f"DELETE FROM kept WHERE id = (SELECT id FROM newest {where})", names)
+        self._connection.executemany(f"DELETE FROM newest {where}", names)
+
+    def _time_of(self, row_id: int) -> int | None:
+        row = self._connection.execute("SELECT ts_us FROM updates WHERE id = ?", (row_id,)).fetchone()
+        return None if row is None else int(row[0])

@@ -1,0 +1,121 @@
+"""The log: what keeps updates, in memory or in a journal on disk. Two sides of one thing.
+
+`Log` is for readers on the loop: replay, snapshots, acknowledged ingest. `Journal` adds the writing side, which
+the road alone uses: it appends what is stamped, and is told, in the same order, what is kept and may be published.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from execgate.wire.update import Update
+
+MAX_READ = 512
+"""Updates that one `read` returns at most: it holds the loop for a millisecond or so, not longer."""
+
+
+class Range(NamedTuple):
+    """Updates `first` to `last`, inclusive, of one epoch."""
+
+    epoch: int
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """What is kept, and no longer; the newest update is kept in any case.
+
+    Attributes:
+        max_updates: in number.
+        max_bytes: of payload.
+        max_age_s: by their `ts_us`; None is no bound.
+        max_keys: topics and keys of which the newest update is kept beyond all this.
+    """
+
+    max_updates: int
+    max_bytes: int
+    max_age_s: float | None
+    max_keys: int
+
+
+class Log(Protocol):
+    """The updates of one epoch that are published, `floor` to `ceiling`; empty while floor > ceiling.
+
+    All of it is called on the loop. Nothing here waits but for the disk, and then for one short read.
+    """
+
+    @property
+    def epoch(self) -> int:
+        """The epoch of all that is read here; it stays for the life of this process."""
+        ...
+
+    @property
+    def floor(self) -> int:
+        """The oldest seq that can still be read. It may rise at any time, also between two reads."""
+        ...
+
+    @property
+    def ceiling(self) -> int:
+        """The last seq that was kept and handed to the feed, 0 before the first."""
+        ...
+
+    def read(self, first: int, last: int, max_bytes: int) -> list[Update]:
+        """Return updates from `first` on, in order, at most to `last`, MAX_READ and `max_bytes` of payload.
+
+        At least one where `first` is held, whatever its size. Empty where it is not held, or can't be read any
+        more; then `floor` has risen above it: look at `floor` again after an empty answer.
+        """
+        ...
+
+    def newest(self) -> list[Update]:
+        """Return the newest update of each topic and key (that is not empty) as of `ceiling`, in order of seq.
+
+        Bounded: see `publisher.core.newest`.
+        """
+        ...
+
+    def known(self, batch_id: bytes) -> Range | None:
+        """Return where a batch is kept that came before; None for one that is not known (any more), or not yet."""
+        ...
+
+    @property
+    def trouble(self) -> str | None:
+        """Why nothing can be kept at the moment (a full disk); None while all is well."""
+        ...
+
+
+class Entry(NamedTuple):
+    """One stamped batch on its way into the journal.
+
+    Attributes:
+        updates: consecutive; at least one.
+        size: bytes of their payloads.
+        batch_id: the producer's, kept in the same transaction; empty where it has none.
+        published: called on the loop when the entry is kept; the road sends it on then.
+    """
+
+    updates: Sequence[Update]
+    size: int
+    batch_id: bytes
+    published: Callable[["Entry"], None]
+
+
+class Journal(Log, Protocol):
+    """The writing side; the road's."""
+
+    def append(self, entry: Entry) -> None:
+        """Take the next entry. `entry.published` is called once it is kept, in order; never if that fails."""
+        ...
+
+    async def room(self) -> None:
+        """Return once there is room for another entry: the bound on what waits, and the brake of the sources."""
+        ...
+
+    async def flush(self, timeout_s: float) -> bool:
+        """Wait until all that was appended is kept; return False where that took too long."""
+        ...
+
+    def close(self) -> None:
+        """Let go of files and threads; what is not kept by now is not kept."""
+        ...

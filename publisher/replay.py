@@ -1,0 +1,136 @@
+"""The replay socket: gateways ask for the part of the history that they missed, or for the newest of each key.
+
+A ROUTER on the loop of the feed. What gateways say is read and answered in small slices with a pause behind each,
+so that what is live goes first and other threads get their turn. `publisher.core.replays` decides; the messages
+are those of `execgate.wire.replay`.
+"""
+
+import asyncio
+import logging
+import time
+from collections import Counter
+
+import zmq
+
+from execgate.service.curve import ServerCurve
+from execgate.service.logs import Throttle
+from execgate.wire.errors import ReplayError
+from execgate.wire.replay import MAX_CREDIT, MAX_JSON_BYTES, Credit, decode_request, encode_answer
+from publisher import sockets
+from publisher.core.replays import Log, Replays, Turn
+
+MAX_FRAME_BYTES = 2 * MAX_JSON_BYTES
+"""Of what a gateway sends; ZeroMQ closes a connection that sends a greater frame."""
+SEND_HWM = MAX_CREDIT + 128
+"""Messages queued for one gateway: all its credit, and ends. Only one that asks and never reads has more."""
+RECEIVE_HWM = 64
+"""Messages of one gateway that wait for us, before TCP holds it back."""
+PAUSE_S = 0.001
+"""Between two slices; uvloop's timers know no less."""
+_MESSAGES_A_SLICE = 64
+_HEARTBEAT_MS = 5_000
+_DEAD_MS = 15_000
+"""A connection that says nothing for so long is closed, and what is queued for it let go of."""
+_FORGET_EVERY_S = 5.0
+
+_LOG = logging.getLogger("publisher.replay")
+
+
+class ReplayServer:
+    """One ROUTER socket on the running loop.
+
+    Args:
+        context: its ZeroMQ context, which stays the caller's.
+        log: what is served.
+
+    Attributes:
+        counts: `malformed` messages; requests whose gateway was `lost` (gone, or it does not read); and those of
+            `Replays`.
+    """
+
+    def __init__(self, context: "zmq.Context[zmq.Socket[bytes]]", log: Log) -> None:
+        self._log = log
+        self._replays = Replays()
+        self._malformed = Throttle(_LOG)
+        self._next: asyncio.TimerHandle | None = None
+        self._socket = context.socket(zmq.ROUTER)
+        self._socket.setsockopt(
+            zmq.ROUTER_MANDATORY, 1
+        )  # tell us who has gone or is full: drop nothing in silence
+        self._socket.setsockopt(zmq.SNDHWM, SEND_HWM)
+        self._socket.setsockopt(zmq.RCVHWM, RECEIVE_HWM)
+        self._socket.setsockopt(zmq.LINGER, 0)
+        self._socket.setsockopt(zmq.HEARTBEAT_IVL, _HEARTBEAT_MS)
+        self._socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, _DEAD_MS)
+        sockets.harden(self._socket, MAX_FRAME_BYTES)
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(sockets.descriptor(self._socket), self._wake)
+        self._forgetting = self._loop.call_later(_FORGET_EVERY_S, self._forget)
+
+    @property
+    def counts(self) -> Counter[str]:
+        """What has happened so far."""
+        return self._replays.counts
+
+    @property
+    def unanswered(self) -> int:
+        """How many requests are under way."""
+        return len(self._replays)
+
+    def bind(self, endpoint: str, curve: ServerCurve | None = None) -> str:
+        """Bind and return the real endpoint; raises UsageError."""
+        return sockets.bind(self._socket, "--replay", endpoint, curve, sockets.GATEWAYS)
+
+    def close(self) -> None:
+        """Close the socket; a request under way gets no end."""
+        self._loop.remove_reader(sockets.descriptor(self._socket))
+        self._forgetting.cancel()
+        if self._next is not None:
+            self._next.cancel()
+        self._socket.close()
+
+    def _wake(self) -> None:
+        """The descriptor says, once, that something came."""
+        if self._next is None:
+            self._slice()
+
+    def _slice(self) -> None:
+        """Read a little, send a little; come again while there is more of either."""
+        self._next = None
+        self._receive()
+        if self._replays.is_ready:
+            self._send(self._replays.turn(self._log))
+        # Asked again: a send takes the event off the descriptor.
+        if self._replays.is_ready or sockets.is_readable(self._socket):
+            self._next = self._loop.call_later(PAUSE_S, self._slice)
+
+    def _receive(self) -> None:
+        for _ in range(_MESSAGES_A_SLICE):
+            try:
+                peer, *frames = self._socket.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                return
+            try:
+                request_id, request = decode_request(frames)
+            except ReplayError as error:
+                self.counts["malformed"] += 1
+                self._malformed.warning("replay message refused: %s", error)
+                continue
+            if isinstance(request, Credit):
+                self._replays.grant(peer, request_id, request.items, time.monotonic())
+            elif (pushed_out := self._replays.ask(peer, request_id, request, time.monotonic())) is not None:
+                self._send(pushed_out)
+
+    def _send(self, turn: Turn) -> None:
+        try:
+            for part in turn.parts:
+                frames = encode_answer(turn.request_id, part)
+                self._socket.send_multipart([turn.peer, *frames], zmq.NOBLOCK)
+        except zmq.ZMQError as error:
+            if error.errno not in (zmq.EHOSTUNREACH, zmq.EAGAIN):  # it has gone; it does not read
+                raise
+            self._replays.drop(turn.peer, "lost")
+
+    def _forget(self) -> None:
+        self._replays.forget_silent(time.monotonic())
+        self._forgetting = self._loop.call_later(_FORGET_EVERY_S, self._forget)

@@ -1,0 +1,274 @@
+"""The replay socket over real ZeroMQ: several gateways at once, next to a feed, and peers that mean no good."""
+
+import asyncio
+import logging
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+
+import pytest
+import uvloop
+import zmq
+
+from execgate.wire.replay import (
+    MAX_CREDIT,
+    Answer,
+    Credit,
+    End,
+    Gone,
+    Replay,
+    Request,
+    Snapshot,
+    decode_answer,
+    encode_request,
+)
+from execgate.wire.update import Update
+from publisher import replay
+from publisher.core.replays import FIRST_ITEMS, MAX_REQUESTS
+from publisher.replay import MAX_FRAME_BYTES, SEND_HWM, ReplayServer
+from tests.unit.publisher.histories import FakeLog
+
+Context = zmq.Context["zmq.Socket[bytes]"]
+
+
+@pytest.fixture
+def context() -> Iterator[Context]:
+    context: Context = zmq.Context()
+    yield context
+    context.destroy(linger=0)
+
+
+class Peer:
+    """A DEALER that says what it is told to."""
+
+    def __init__(self, context: Context, endpoint: str) -> None:
+        self.socket = context.socket(zmq.DEALER)
+        self.socket.setsockopt(zmq.LINGER, 0)
+        self.socket.setsockopt(zmq.RCVHWM, 10_000)
+        self.socket.connect(endpoint)
+
+    def say(self, request_id: bytes, request: Request) -> None:
+        self.socket.send_multipart(encode_request(request_id, request))
+
+    async def next(self) -> tuple[bytes, Answer]:
+        async with asyncio.timeout(10):
+            while True:
+                try:
+                    return decode_answer(self.socket.recv_multipart(zmq.NOBLOCK))
+                except zmq.Again:
+                    await asyncio.sleep(0.001)
+
+    async def answer(self, request_id: bytes) -> list[Answer]:
+        """Grant whatever comes, to the end of this request; what belongs to others is left out."""
+        parts: list[Answer] = []
+        while True:
+            got_id, part = await self.next()
+            if got_id != request_id:
+                continue
+            parts.append(part)
+            if not isinstance(part, Update):
+                return parts
+            self.say(request_id, Credit(1))
+
+    def waiting(self) -> int:
+        """How many messages have come and were not read: reads them."""
+        count = 0
+        try:
+            while True:
+                self.socket.recv_multipart(zmq.NOBLOCK)
+                count += 1
+        except zmq.Again:
+            return count
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.002)
+
+
+@asynccontextmanager
+async def serving(context: Context, log: FakeLog) -> AsyncIterator[tuple[ReplayServer, str]]:
+    server = ReplayServer(context, log)
+    try:
+        yield server, server.bind("tcp://127.0.0.1:0")
+    finally:
+        server.close()
+
+
+def play(scenario: Callable[[], Awaitable[None]]) -> None:
+    async def main() -> None:
+        await scenario()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main())
+
+
+def seqs(parts: list[Answer]) -> list[int]:
+    return [part.seq for part in parts if isinstance(part, Update)]
+
+
+def test_ten_gateways_at_once_each_get_their_own_range_while_the_log_grows(context: Context) -> None:
+    async def scenario() -> None:
+        log = FakeLog(3000)
+        async with serving(context, log) as (server, endpoint):
+            peers = [Peer(context, endpoint) for _ in range(10)]
+            for number, peer in enumerate(peers):
+                peer.say(b"r", Replay(7, 1 + 100 * number, 1500 + 100 * number))
+            growing = asyncio.create_task(grow(log))
+            answers = await asyncio.gather(*(peer.answer(b"r") for peer in peers))
+            growing.cancel()
+            for number, parts in enumerate(answers):
+                assert seqs(parts) == list(range(1 + 100 * number, 1501 + 100 * number))
+                assert parts[-1] == End(7, 1500 + 100 * number)
+                assert all(
+                    part == log.read(part.seq, part.seq, 1)[0] for part in parts[:3] if isinstance(part, Update)
+                )
+            assert (server.counts["end"], server.unanswered) == (10, 0)
+
+    async def grow(log: FakeLog) -> None:
+        while True:
+            log.grow(1)
+            await asyncio.sleep(0.001)
+
+    play(scenario)
+
+
+def test_a_snapshot_and_what_is_gone(context: Context) -> None:
+    async def scenario() -> None:
+        log = FakeLog(1000, keys=700)
+        log.let_go(100)
+        async with serving(context, log) as (_server, endpoint):
+            peer = Peer(context, endpoint)
+            peer.say(b"s", Snapshot())
+            parts = await peer.answer(b"s")
+            assert sorted(seqs(parts)) == list(range(301, 1001))
+            assert parts[-1] == End(7, 1000)
+            peer.say(b"g", Replay(7, 99, 200))
+            assert await peer.answer(b"g") == [Gone(7, 100, 1000)]
+
+    play(scenario)
+
+
+def test_the_loop_runs_between_slices(context: Context) -> None:
+    """What is live goes on: a long replay is never one long job."""
+
+    async def scenario() -> None:
+        log = FakeLog(20_000)
+        async with serving(context, log) as (_server, endpoint):
+            peer = Peer(context, endpoint)
+            peer.say(b"r", Replay(7, 1, 20_000))
+            turns = 0
+
+            async def count() -> None:
+                nonlocal turns
+                while True:
+                    await asyncio.sleep(0)
+                    turns += 1
+
+            counting = asyncio.create_task(count())
+            await peer.answer(b"r")
+            counting.cancel()
+            assert turns > len(log.reads) > 20_000 / 64
+
+    play(scenario)
+
+
+def test_who_grants_nothing_gets_the_first_few_and_no_more(context: Context) -> None:
+    async def scenario() -> None:
+        async with serving(context, FakeLog(5000)) as (server, endpoint):
+            mute, good = Peer(context, endpoint), Peer(context, endpoint)
+            mute.say(b"m", Replay(7, 1, 5000))
+            good.say(b"g", Replay(7, 1, 5000))
+            assert len(await good.answer(b"g")) == 5001
+            assert mute.waiting() == FIRST_ITEMS
+            mute.say(b"m", Credit(1))
+            await until(lambda: server.counts["items"] == 5000 + MAX_CREDIT + 1)
+            assert server.unanswered == 1
+
+    play(scenario)
+
+
+def test_who_asks_and_never_reads_is_bounded_by_its_queue(context: Context) -> None:
+    async def scenario() -> None:
+        async with serving(context, FakeLog(100, payload_bytes=2000)) as (server, endpoint):
+            hostile = context.socket(zmq.DEALER)
+            hostile.setsockopt(zmq.RCVHWM, 1)
+            hostile.setsockopt(zmq.RCVBUF, 4096)
+            hostile.setsockopt(zmq.LINGER, 0)
+            hostile.connect(endpoint)
+            async with asyncio.timeout(10):
+                while not server.counts["lost"]:  # 32 items each
+                    hostile.send_multipart(encode_request(b"1", Replay(7, 1, 100)))
+                    await asyncio.sleep(0.001)
+            good = Peer(context, endpoint)
+            good.say(b"g", Replay(7, 1, 100))
+            assert len(await good.answer(b"g")) == 101
+
+    play(scenario)
+
+
+def test_junk_is_counted_in_one_line_a_second_and_others_are_served(
+    context: Context, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scenario() -> None:
+        async with serving(context, FakeLog(1000)) as (server, endpoint):
+            hostile, good = Peer(context, endpoint), Peer(context, endpoint)
+            good.say(b"g", Replay(7, 1, 1000))
+            for number in range(1000):
+                hostile.socket.send_multipart([[b"x"], [b"", b"REPLAY", b"{}"], [os.urandom(9)] * 9][number % 3])
+            assert len(await good.answer(b"g")) == 1001
+            await until(lambda: server.counts["malformed"] == 1000)
+
+    with caplog.at_level(logging.WARNING):
+        play(scenario)
+    assert 1 <= len(caplog.records) <= 10
+    assert "replay message refused: " in caplog.text
+
+
+def test_a_frame_that_is_too_big_ends_its_connection_alone(context: Context) -> None:
+    async def scenario() -> None:
+        async with serving(context, FakeLog(10)) as (server, endpoint):
+            hostile, good = Peer(context, endpoint), Peer(context, endpoint)
+            watch = hostile.socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+            hostile.socket.send_multipart([b"1", b"REPLAY", b"x" * (MAX_FRAME_BYTES + 1)])
+            await until(lambda: bool(watch.poll(0)))
+            hostile.socket.disable_monitor()
+            good.say(b"g", Replay(7, 1, 10))
+            assert len(await good.answer(b"g")) == 11
+            assert server.counts["malformed"] == 0
+
+    play(scenario)
+
+
+def test_a_gateway_that_goes_away_is_forgotten(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replay, "_FORGET_EVERY_S", 0.01)
+    monkeypatch.setattr("publisher.core.replays.SILENCE_S", 0.1)
+
+    async def scenario() -> None:
+        async with serving(context, FakeLog(5000)) as (server, endpoint):
+            peer = Peer(context, endpoint)
+            peer.say(b"1", Replay(7, 1, 5000))
+            await until(lambda: server.counts["items"] == FIRST_ITEMS)
+            peer.socket.close()
+            await until(lambda: server.unanswered == 0)
+            assert server.counts["forgotten"] == 1
+
+    play(scenario)
+
+
+def test_more_requests_than_are_kept_push_out_the_silent_ones(context: Context) -> None:
+    async def scenario() -> None:
+        async with serving(context, FakeLog(5000)) as (server, endpoint):
+            peers = [Peer(context, endpoint) for _ in range(MAX_REQUESTS + 6)]
+            for peer in peers:
+                peer.say(b"1", Replay(7, 1, 5000))
+            await until(lambda: server.counts["forgotten"] == 6)
+            assert server.unanswered == MAX_REQUESTS
+
+    play(scenario)
+
+
+def test_the_queue_of_one_gateway_holds_all_its_credit() -> None:
+    """Else a gateway that does all right would be taken for one that does not read."""
+    assert SEND_HWM > MAX_CREDIT

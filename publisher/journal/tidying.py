@@ -51,9 +51,7 @@ class Tidying:
         lag: rows that compaction stays behind.
     """
 
-    def __init__(
-        self, connection: sqlite3.Connection, retention: Retention, found: Recovered, lag: int = LAG
-    ) -> None:
+    def __init__(self, connection: sqlite3.Connection, retention: Retention, found: Recovered, lag: int) -> None:
         self._connection = connection
         self._retention = retention
         self._newest = found.newest_ids

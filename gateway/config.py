@@ -6,6 +6,17 @@ from execgate.service.endpoints import TcpAddress, parse_tcp_address, parse_zmq_
 from execgate.service.options import one_of, option, positive_number, whole_number
 from execgate.wire.errors import UsageError
 
+NO_REPLAY = "none"
+
+
+def parse_replay(text: str) -> str:
+    """Check a replay endpoint, or `none`, and return it.
+
+    Raises:
+        ValueError: says what was expected.
+    """
+    return text if text == NO_REPLAY else parse_zmq_endpoint(text)
+
 
 @dataclass(frozen=True, slots=True)
 class GatewayConfig:
@@ -21,6 +32,12 @@ class GatewayConfig:
         "tcp://127.0.0.1:5550",
         "the publisher's ZeroMQ endpoint, tcp:// or ipc://",
         parse=parse_zmq_endpoint,
+        metavar="ENDPOINT",
+    )
+    replay: str = option(
+        "tcp://127.0.0.1:5551",
+        "the publisher's replay endpoint, for what the feed lost and clients missed; none does without",
+        parse=parse_replay,
         metavar="ENDPOINT",
     )
     workers: int = option(
@@ -133,6 +150,24 @@ class GatewayConfig:
         parse=positive_number,
         metavar="S",
     )
+    replay_timeout_s: float = option(
+        2.0,
+        "silence of the publisher's replay after which what is missing is given up, and told, s",
+        parse=positive_number,
+        metavar="S",
+    )
+    ring_mib: int = option(
+        64, "newest updates held for clients that resume, MiB of payload", parse=whole_number(1), metavar="MIB"
+    )
+    archive_mib: int = option(
+        64, "older updates fetched for them and held, MiB of payload", parse=whole_number(1), metavar="MIB"
+    )
+    snapshot_keys: int = option(
+        100_000,
+        "topics and keys of which the newest update is held for snapshots; the least recently updated go first",
+        parse=whole_number(0),
+        metavar="N",
+    )
     zmq_hwm: int = option(
         50_000,
         "updates ZeroMQ keeps while the gateway is busy; beyond it they are lost, and told as a gap",
@@ -164,6 +199,8 @@ class GatewayConfig:
     def __post_init__(self) -> None:
         """Check what concerns more than one field."""
         require_loopback("--feed", self.feed, self.insecure_feed)
+        if self.replay != NO_REPLAY:
+            require_loopback("--replay", self.replay, self.insecure_feed)
         if (self.tls_cert is None) != (self.tls_key is None):
             given, missing = ("--tls-cert", "--tls-key") if self.tls_cert else ("--tls-key", "--tls-cert")
             raise UsageError(f"{given} without {missing}: TLS takes both, a certificate and its private key")

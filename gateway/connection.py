@@ -27,6 +27,7 @@ from gateway.keepalive import Keepalive
 from gateway.limits import Limits
 from gateway.orders import OrderDesk
 from gateway.outbound import Outbound, OutboundBudget
+from gateway.resume import Resumer
 from gateway.tls_transport import TlsTransport
 
 unmask: Unmask
@@ -51,6 +52,7 @@ class Site:
     counters: Counters
     fanout: Fanout
     desk: OrderDesk
+    resumer: Resumer
     keepalive: Keepalive
     budget: OutboundBudget
 
@@ -172,6 +174,7 @@ class Connection(asyncio.Protocol):
     def resume_writing(self) -> None:
         """The transport is empty again."""
         self.outbound.resume()
+        self.site.resumer.wake_one(self.outbound)
 
     def pause_writing(self) -> None:
         """Nothing to do: `Outbound` asked the transport itself."""
@@ -209,7 +212,7 @@ class Connection(asyncio.Protocol):
         interest = self.session.interest
         topics = sorted(interest.patterns) if interest else []
         self.session.ended()
-        self.site.fanout.leave(self.outbound)
+        self._unsubscribe()
         self.outbound.control(
             events.encode_event(events.UNSUBSCRIBED, {"topics": topics, "reason": "max_messages"})
         )
@@ -241,11 +244,14 @@ class Connection(asyncio.Protocol):
                 self.site.counters.orders[action.order_status.value] += 1
             self.outbound.control(action.payload)
         elif type(action) is Subscribe:
-            self.outbound.raw(self._join(action))
+            if action.since is not None or action.snapshot:
+                self.site.resumer.begin(self.outbound, action)
+            else:
+                self.outbound.raw(self._join(action))
         elif type(action) is Unsubscribe:
             if action.left is None:
-                self.site.fanout.leave(self.outbound)
-            else:
+                self._unsubscribe()
+            elif not self.site.resumer.change(self.outbound, action.left):
                 group = self.outbound.group
                 remaining = group.remaining if group is not None else None  # of max_messages
                 self.site.fanout.join(self.outbound, action.left, self.outbound.mode, remaining)
@@ -276,8 +282,12 @@ class Connection(asyncio.Protocol):
 
     def _leave(self) -> None:
         """Nothing can be sent any more: no updates, and no answers to orders under way."""
-        self.site.fanout.leave(self.outbound)
+        self._unsubscribe()
         self.site.desk.forget(self)
+
+    def _unsubscribe(self) -> None:
+        self.site.resumer.leave(self.outbound)
+        self.site.fanout.leave(self.outbound)
 
     def _end_in_time(self) -> None:
         self._deadline = asyncio.get_running_loop().call_later(CLOSE_TIMEOUT_S, self._transport.abort)

@@ -9,6 +9,7 @@ class Counters:
     Attributes:
         delivered: updates written to sockets, one for each subscriber that got it.
         dropped: updates a volatile subscriber could not take, one for each subscriber.
+        conflated: updates whose place a newer one took before a subscriber could take them.
         discarded: updates that were queued for a subscriber when it ended.
         orders: by how they ended: a status, `disconnected`, or `late` for an answer after the end.
         closes: by the code that this gateway sent, or `lost` where the peer was gone first.
@@ -16,11 +17,12 @@ class Counters:
         upstream: what the feed brought: updates, gaps, missing, duplicates, malformed.
     """
 
-    __slots__ = ("closes", "delivered", "discarded", "dropped", "orders", "refused", "upstream")
+    __slots__ = ("closes", "conflated", "delivered", "discarded", "dropped", "orders", "refused", "upstream")
 
     def __init__(self) -> None:
         self.delivered = 0
         self.dropped = 0
+        self.conflated = 0
         self.discarded = 0
         self.orders: Counter[str] = Counter()
         self.closes: Counter[str] = Counter()

@@ -7,16 +7,19 @@ tracker and the hub; it never reads a socket.
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from enum import StrEnum
+from operator import attrgetter
 from typing import Any
 
 from execgate.wire import events
 from execgate.wire.frame_builder import Opcode, build
+from execgate.wire.newest import Newest
 from execgate.wire.tracking import NEXT, Gap, Observation, SequenceTracker, Verdict
 from execgate.wire.update import Kind, Update, epoch_text
 from gateway.core.hub import Hub
 from gateway.core.interest import Interest
+from gateway.core.ring import Ring
 from gateway.core.session import Mode
 from gateway.counters import Counters
 from gateway.outbound import Outbound, write_to_all
@@ -39,6 +42,8 @@ class Fanout:
         counters: of this process.
         on_live: called when the sequence is known for the first time.
         on_exhausted: called with a subscriber that has had its `max_messages`.
+        ring_bytes: of the newest updates that are held for whoever resumes.
+        snapshot_keys: topics and keys of which the newest update is held, the least recently updated go first.
     """
 
     def __init__(
@@ -46,15 +51,25 @@ class Fanout:
         counters: Counters,
         on_live: Callable[[], None],
         on_exhausted: Callable[[Outbound], None],
+        ring_bytes: int = 64 * 1024 * 1024,
+        snapshot_keys: int = 100_000,
     ) -> None:
         self.state = FeedState.JOINING
+        self.ring = Ring(ring_bytes)
+        self.on_progress: Callable[[], None] = lambda: None  # the feed has moved: `gateway.resume` looks
+        self._newest: Newest[Update] = Newest(snapshot_keys)
         self.hub: Hub[Outbound] = Hub()
         self.subscribers = Counter[str]()  # by mode
         self.lag_us = 0  # from the stamp of the newest update to its arrival here
         self._tracker = SequenceTracker()
         self.counters = counters
         self._on_live = on_live
-        self._on_exhausted = on_exhausted
+        self.on_exhausted = on_exhausted
+
+    @property
+    def epoch_number(self) -> int | None:
+        """The feed's epoch, None before the feed is joined."""
+        return self._tracker.epoch
 
     @property
     def epoch(self) -> str | None:
@@ -83,7 +98,10 @@ class Fanout:
             self._step(observation, update.seq - is_data, previous)
         if is_data:
             self.counters.upstream["updates"] += 1
-            self.hub.stage(update.topic, update.seq, update.payload)
+            self.ring.append(update)
+            if update.key:
+                self._newest.put((update.topic, update.key), update, len(update.payload))
+            self.hub.stage(update.topic, update.seq, update.payload, update.key)
             self.lag_us = time.time_ns() // 1000 - update.ts_us
         elif update.kind == Kind.BYE:
             self.go_stale("the publisher said goodbye")
@@ -95,28 +113,44 @@ class Fanout:
             frames, first, last = group.frames, group.first_seq, group.last_seq
             count = len(frames)
             chunk = frames[0] if count == 1 else b"".join(frames)
-            group.frames = []
             counters.delivered += count * len(group.members)
             all_taken = write_to_all(group, chunk, count, first, last)
+            group.frames = []
+            if group.names:
+                group.names = []
             if group.remaining is not None:  # a group of one
                 if all_taken:
                     group.remaining -= count
                 if not group.remaining:
                     for member in group.members.copy():
-                        self._on_exhausted(member)
+                        self.on_exhausted(member)
+        self.on_progress()
 
     def join(self, member: Outbound, interest: Interest, mode: Mode, max_messages: int | None) -> None:
         """Subscribe `member` from the next update on, instead of what it had."""
         self.leave(member)
         member.mode = mode
-        member.enter(self.hub.join(member, interest, max_messages, member.envelope))
+        conflates = mode is Mode.CONFLATE
+        member.enter(self.hub.join(member, interest, max_messages, member.envelope, conflates=conflates))
         self.subscribers[mode.value] += 1
+
+    def learn(self, updates: Iterable[Update]) -> None:
+        """Take what a snapshot says is newest, where nothing newer has come."""
+        for update in updates:
+            name = (update.topic, update.key)
+            held = self._newest.get(name)
+            if update.epoch == self._tracker.epoch and update.key and (held is None or held.seq < update.seq):
+                self._newest.put(name, update, len(update.payload))
+
+    def snapshot(self, interest: Interest) -> list[Update]:
+        """Return the newest update of each topic and key that matches, in order of seq."""
+        return sorted((u for u in self._newest.values() if interest.matches(u.topic)), key=attrgetter("seq"))
 
     def standing_news(self) -> bytes:
         """Return the frames that tell a new subscriber what the others were told: that the feed is stale."""
         if self.state is not FeedState.STALE:
             return b""
-        return _frame(events.FEED, self._feed_data(FeedState.STALE.value, self.seq))
+        return _frame(events.FEED, self.feed_data(FeedState.STALE.value, self.seq))
 
     def leave(self, member: Outbound) -> None:
         """Unsubscribe `member`, if it is subscribed."""
@@ -136,6 +170,10 @@ class Fanout:
     def _step(self, observation: Observation, position: int, previous: int | None) -> None:
         """Anything but the next message of a live feed: told in order, before what follows it."""
         self.flush()
+        if observation is not NEXT and self._tracker.epoch is not None:
+            self.ring.restart(self._tracker.epoch, position)
+        if observation.verdict is Verdict.NEW_EPOCH:
+            self._newest.clear()
         if observation.verdict is Verdict.JOINED:
             log.info("feed joined epoch=%s seq=%s", self.epoch, position)
         elif observation.verdict is Verdict.NEW_EPOCH and previous is not None:
@@ -158,9 +196,10 @@ class Fanout:
         self._tell_all(events.GAP, events.gap(gap.first, gap.last, None, why="upstream"))
 
     def _tell_feed(self, state: str, position: int, previous: str | None = None) -> None:
-        self._tell_all(events.FEED, self._feed_data(state, position, previous))
+        self._tell_all(events.FEED, self.feed_data(state, position, previous))
 
-    def _feed_data(self, state: str, position: int, previous: str | None = None) -> dict[str, Any]:
+    def feed_data(self, state: str, position: int, previous: str | None = None) -> dict[str, Any]:
+        """Return the data of a `feed` event."""
         return {"state": state, "epoch": self.epoch, "seq": position, "previous": previous}
 
     def _tell_all(self, event: str, data: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""The feed: reads ZeroMQ and hands every message to the fan-out.
+"""The feed: reads ZeroMQ and hands every message to the recovery, which passes it on to the fan-out.
 
 It subscribes to everything, so that seq stays contiguous and a drop is always seen. Draining all that waits, up
 to a budget, costs 3.4 us a message where ZMQStream's one a loop turn costs 30, and lets the fan-out join what has
@@ -15,6 +15,7 @@ from execgate.service.logs import Throttle
 from execgate.wire.errors import UpdateError, UsageError
 from execgate.wire.update import decode
 from gateway.fanout import Fanout
+from gateway.recovery import Recovery
 
 log = logging.getLogger("gateway.feed")
 
@@ -33,13 +34,15 @@ class Feed:
         zmq_hwm: messages that ZeroMQ keeps for us while we are busy; beyond it they are lost, which is seen as
             a gap.
         stale_s: silence after which the feed counts as stale.
-        fanout: gets every message.
+        recovery: gets every message.
+        fanout: is told of silence.
 
     Raises:
         UsageError: ZeroMQ refuses the endpoint.
     """
 
-    def __init__(self, endpoint: str, zmq_hwm: int, stale_s: float, fanout: Fanout) -> None:
+    def __init__(self, endpoint: str, zmq_hwm: int, stale_s: float, recovery: Recovery, fanout: Fanout) -> None:
+        self._recovery = recovery
         self._fanout = fanout
         self._stale_s = stale_s
         self._heard_s = time.monotonic()
@@ -80,7 +83,7 @@ class Feed:
         self._context.destroy(linger=0)
 
     def _drain(self) -> None:
-        receive, take = self._socket.recv_multipart, self._fanout.take
+        receive, take = self._socket.recv_multipart, self._recovery.take
         size = messages = refused = 0
         try:
             while messages < DRAIN_MESSAGES and size < DRAIN_BYTES:

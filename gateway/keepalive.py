@@ -13,6 +13,7 @@ from execgate.wire.close_codes import CloseCode
 from execgate.wire.frame_builder import Opcode, build
 from gateway.fanout import Fanout
 from gateway.limits import Limits
+from gateway.outbound import NOT_BEGUN
 
 if TYPE_CHECKING:
     from gateway.connection import Connection
@@ -121,7 +122,8 @@ class Keepalive:
         due = b""
         # What would be late by the next round goes out in this one: an interval is never exceeded.
         next_round_s = now_s + self._round_s
-        if connection.session.interest is not None and next_round_s - connection.last_beat_s > limits.heartbeat_s:
+        is_told = connection.session.interest is not None and connection.outbound.behind != NOT_BEGUN
+        if is_told and next_round_s - connection.last_beat_s > limits.heartbeat_s:
             connection.last_beat_s = now_s
             due += build(Opcode.TEXT, self._heartbeat(connection))
         if next_round_s - connection.last_ping_s > limits.ping_s:
@@ -136,9 +138,9 @@ class Keepalive:
             events.HEARTBEAT,
             {
                 "epoch": self._fanout.epoch,
-                "seq": self._fanout.seq,
+                "seq": self._fanout.seq if outbound.behind is None else outbound.behind,
                 "sent": outbound.sent,
                 "dropped": outbound.dropped,
-                "conflated": 0,
+                "conflated": outbound.conflated,
             },
         )

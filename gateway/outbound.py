@@ -5,7 +5,8 @@ is handed to the transport, which owns the socket otherwise, and the subscriber 
 has passed it on. Meanwhile, by mode:
 
 - `all`: chunks wait in the backlog, bounded in bytes; over the bound the session is closed with 4108;
-- `volatile`: updates are dropped and counted; the first thing sent afterwards is a `gap` that says so.
+- `volatile`: updates are dropped and counted; the first thing sent afterwards is a `gap` that says so;
+- `conflate`: the newest of each topic and key waits, in the place of the one before it, which is counted.
 
 Answers, gaps and errors are never dropped: where they do not fit, 4108. Nothing here waits for a peer, so no
 subscriber delays another.
@@ -13,14 +14,14 @@ subscriber delays another.
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from execgate.wire import events
 from execgate.wire.close_codes import CloseCode
 from execgate.wire.events import PLAIN, Envelope
 from execgate.wire.frame_builder import Opcode, build, build_close
-from gateway.core.hub import Group
+from gateway.core.hub import Group, Name
 from gateway.core.session import Mode
 from gateway.counters import Counters
 from gateway.delivery import GONE, NOT_TRIED, write_each
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 
 # A backlog is passed on in pieces of this size, so that one subscriber never holds the loop for long.
 _PIECE_BYTES = 256 * 1024
+
+NOT_BEGUN = -1
+"""`Outbound.behind` of one that resumes from a position which is being looked for."""
 
 
 def _shut(_data: bytes) -> int:
@@ -46,7 +50,15 @@ def write_to_all(group: "Group[Outbound]", chunk: bytes, count: int, first_seq: 
     short = write_each(group.doors, chunk)
     group.flushed += count
     members = [(group.members[position], written) for position, written in short]
-    taken = [member.fell_short(written, chunk, count, first_seq, last_seq) for member, written in members]
+    if group.conflates:
+        taken = [
+            member.conflate(group.names, group.frames)
+            if written == NOT_TRIED and not member.closing
+            else member.fell_short(written, chunk, count, first_seq, last_seq)
+            for member, written in members
+        ]
+    else:
+        taken = [member.fell_short(written, chunk, count, first_seq, last_seq) for member, written in members]
     return all(taken)
 
 
@@ -78,8 +90,9 @@ class Outbound:
         envelope: makes the frames of its updates.
         mode: what becomes of updates while it is blocked.
         group, position: its place in the hub, None while not subscribed.
+        behind: the position of its stream where that is not the fan-out's: NOT_BEGUN, or a seq, while it resumes.
         door: the socket's own `send`, or `_shut` while nothing may be written past what waits.
-        dropped: updates of this session, for its heartbeat, like `sent`.
+        dropped, conflated: updates of this session, for its heartbeat, like `sent`.
         closing: whether a close frame was sent or queued; nothing goes out after it.
     """
 
@@ -87,6 +100,7 @@ class Outbound:
         "_backlog",
         "_backlog_bytes",
         "_blocked",
+        "_conflated_frames",
         "_budget",
         "_counters",
         "_finishing",
@@ -94,7 +108,9 @@ class Outbound:
         "_send",
         "_transport",
         "_sent",
+        "behind",
         "closing",
+        "conflated",
         "door",
         "dropped",
         "envelope",
@@ -117,8 +133,10 @@ class Outbound:
         self.mode = Mode.ALL
         self.group: Group[Outbound] | None = None
         self.position = 0
+        self.behind: int | None = None
         self.door = send
         self.dropped = 0
+        self.conflated = 0
         self.closing = False
         self._transport = transport
         self._send = send
@@ -129,6 +147,7 @@ class Outbound:
         self._finishing = False
         self._backlog: deque[tuple[bytes, int]] | None = None  # (chunk, how many updates it holds)
         self._backlog_bytes = 0
+        self._conflated_frames: dict[Name, bytes] | None = None  # by topic and key, in order of seq
         self._gap: tuple[int, int, int] | None = None  # first seq, last seq, count of what was dropped
         # Any byte left in the transport blocks, and none left unblocks.
         transport.set_write_buffer_limits(high=0, low=0)
@@ -149,6 +168,17 @@ class Outbound:
             self._sent += self.group.flushed
             self.group = None
 
+    @property
+    def is_free(self) -> bool:
+        """Whether updates may be pushed: nothing waits."""
+        return not self._blocked and not self.closing
+
+    def push(self, chunk: bytes, count: int) -> None:
+        """Write `count` updates past the hub; only while `is_free`."""
+        self._sent += count
+        self._counters.delivered += count
+        self._write(chunk, count)
+
     def control(self, payload: bytes) -> None:
         """Send an event, as JSON, that must not be dropped."""
         self.raw(build(Opcode.TEXT, payload))
@@ -158,6 +188,7 @@ class Outbound:
         if self.closing:
             return
         if self._blocked:
+            self._spill()
             self._queue(self._take_gap() + data, 0)
         else:
             self._write(data)
@@ -168,6 +199,7 @@ class Outbound:
             return
         if not flush:
             self.discard()
+        self._spill()
         frame = self._take_gap() + build_close(code, reason)
         self.closing = True
         if self._blocked:
@@ -186,6 +218,7 @@ class Outbound:
         """The transport has passed everything on: send what waited."""
         self._blocked = False
         self._set_door()
+        self._spill()
         while self._backlog and not self._blocked:
             piece, count = self._take_piece()
             self._sent += count
@@ -203,6 +236,7 @@ class Outbound:
 
     def discard(self) -> None:
         """Let go of everything that waits."""
+        self._spill()
         if self._backlog is None:
             return
         self._counters.discarded += sum(count for _, count in self._backlog)
@@ -243,6 +277,31 @@ class Outbound:
         self._gap = (earlier[0], last_seq, earlier[2] + count) if earlier else (first_seq, last_seq, count)
         return False
 
+    def conflate(self, names: Sequence[Name], frames: Sequence[bytes]) -> bool:
+        """Keep the newest of each name until the socket takes more; the group has counted `frames` as written."""
+        count = len(frames)
+        self._sent -= count
+        self._counters.delivered -= count
+        waiting = self._conflated_frames
+        if waiting is None:
+            waiting = self._conflated_frames = {}
+        budget = self._budget
+        for (topic, key, seq), frame in zip(names, frames, strict=True):
+            name = (topic, key, 0) if key else (topic, key, seq)  # without a key an update stands for itself
+            before = waiting.pop(name, None)  # in again at the end: in order of seq
+            waiting[name] = frame
+            growth = len(frame)
+            if before is not None:
+                growth -= len(before)
+                self.conflated += 1
+                self._counters.conflated += 1
+            self._backlog_bytes += growth
+            budget.used += growth
+        if self._backlog_bytes > budget.session_limit or budget.used > budget.limit:
+            self._close_slow()
+            return False
+        return True
+
     def _lost(self, count: int) -> None:
         # The peer is gone between queueing and sending: ordinary, and the transport will say so soon.
         self._counters.delivered -= count
@@ -281,10 +340,22 @@ class Outbound:
         budget = self._budget
         if self._backlog_bytes + len(data) > budget.session_limit or budget.used + len(data) > budget.limit:
             self._counters.discarded += count
-            if self.owner is not None:
-                self.owner.close(CloseCode.SLOW_CONSUMER, "slow consumer: resume", flush=False)
+            self._close_slow()
             return
         self._append(data, count)
+
+    def _close_slow(self) -> None:
+        if self.owner is not None:
+            self.owner.close(CloseCode.SLOW_CONSUMER, "slow consumer: resume", flush=False)
+
+    def _spill(self) -> None:
+        """What was conflated so far can't be replaced any more: it stands in the backlog before what comes."""
+        waiting, self._conflated_frames = self._conflated_frames, None
+        if waiting:
+            for frame in waiting.values():
+                self._backlog_bytes -= len(frame)
+                self._budget.used -= len(frame)
+                self._append(frame, 1)
 
     def _append(self, data: bytes, count: int) -> None:
         if self._backlog is None:

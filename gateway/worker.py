@@ -21,22 +21,26 @@ from execgate.wire import events
 from execgate.wire.close_codes import CloseCode
 from gateway.acceptor import bound_address, listen
 from gateway.certificate import Certificate
-from gateway.config import GatewayConfig
+from gateway.config import NO_REPLAY, GatewayConfig
 from gateway.connection import CLOSE_TIMEOUT_S, Site
 from gateway.core.policy import OpenPolicy
 from gateway.core.rate import AddressLimiter
 from gateway.core.session import Mode
+from gateway.core.stitcher import Stitcher
 from gateway.counters import Counters
 from gateway.fanout import Fanout, FeedState
 from gateway.feed import Feed
 from gateway.front import Front
+from gateway.history import HistoryClient
 from gateway.http_server import serve
 from gateway.keepalive import Keepalive
 from gateway.limits import Limits
 from gateway.orders import ImmediateHandler, OrderDesk
 from gateway.outbound import Outbound, OutboundBudget
 from gateway.pages import Pages
+from gateway.recovery import Recovery
 from gateway.results import Results
+from gateway.resume import Resumer
 
 log = logging.getLogger("gateway")
 
@@ -67,13 +71,23 @@ class Worker:
         self._metrics = ClassicMetrics(config.outlier_size) if config.csv else None
         limits = _limits(config)
         counters = Counters()
-        fanout = Fanout(counters, self._live.set, _exhausted)
+        fanout = Fanout(
+            counters, self._live.set, _exhausted, config.ring_mib * _MIB, snapshot_keys=config.snapshot_keys
+        )
+        # Two: what the feed lacks must not wait behind what a crowd that resumes asks for.
+        self._histories = [
+            HistoryClient(config.replay, timeout_s=config.replay_timeout_s)
+            for _ in range(0 if config.replay == NO_REPLAY else 2)
+        ]
+        for_feed, for_clients = self._histories or (None, None)
+        self._recovery = Recovery(fanout, for_feed, Stitcher(config.zmq_hwm, config.ring_mib * _MIB))
         self._site = Site(
             name=f"gateway-{os.getpid()}",
             limits=limits,
             counters=counters,
             fanout=fanout,
             desk=OrderDesk(ImmediateHandler(), config.order_timeout_s, counters, self._metrics),
+            resumer=Resumer(fanout, for_clients, config.archive_mib * _MIB, lambda: self._recovery.is_joined),
             keepalive=Keepalive(limits, fanout),
             budget=OutboundBudget(config.outbound_kib * _KIB, config.outbound_total_mib * _MIB),
         )
@@ -90,7 +104,7 @@ class Worker:
             user_timeout_s=config.idle_s,
             send_buffer_bytes=config.send_buffer_kib * _KIB,
         )
-        self._feed = Feed(config.feed, config.zmq_hwm, config.feed_stale_s, fanout)
+        self._feed = Feed(config.feed, config.zmq_hwm, config.feed_stale_s, self._recovery, fanout)
 
     async def run(self, stop: Stop) -> None:
         """Serve until `stop`, then drain."""
@@ -132,6 +146,8 @@ class Worker:
         if self._certificate is not None:
             self._certificate.close()
         self._feed.close()
+        for history in self._histories:
+            history.close()
         log.info("stopped delivered=%s", self._site.counters.delivered)
 
     def stats(self) -> dict[str, Any]:
@@ -152,7 +168,10 @@ class Worker:
             "connections": len(site.keepalive),
             "subscribers": dict(fanout.subscribers),
             "delivered": counters.delivered,
+            "resuming": len(site.resumer),
+            "pages_fetched": site.resumer.archive.requests,
             "dropped": counters.dropped,
+            "conflated": counters.conflated,
             "discarded": counters.discarded,
             "queued_bytes": site.budget.used,
             "orders": dict(counters.orders),
@@ -166,7 +185,7 @@ class Worker:
 
     def _readiness(self) -> tuple[bool, dict[str, Any]]:
         state = self._site.fanout.state
-        is_ready = state is FeedState.LIVE and not self._front.is_draining
+        is_ready = state is FeedState.LIVE and self._recovery.is_joined and not self._front.is_draining
         details = {
             "process": self._site.name,
             "ready": is_ready,

@@ -71,7 +71,7 @@ class Log(Protocol):
     def newest(self) -> list[Update]:
         """Return the newest update of each topic and key (that is not empty) as of `ceiling`, in order of seq.
 
-        Bounded: see `publisher.core.newest`.
+        Bounded: see `execgate.wire.newest`.
         """
         ...
 

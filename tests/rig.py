@@ -76,11 +76,12 @@ def gateway(
     feed: str,
     *flags: str,
     listen: str = "127.0.0.1:0",
+    replay: str = "none",
     environment: Mapping[str, str] | None = None,
     await_ready: bool = True,
 ) -> Iterator[Gateway]:
     """Run one gateway; whatever happens to it, a traceback on its standard error is a failure."""
-    arguments = ("gateway", "--listen", listen, "--feed", feed, *flags)
+    arguments = ("gateway", "--listen", listen, "--feed", feed, "--replay", replay, *flags)
     with running(*arguments, environment=environment) as process:
         if await_ready:
             facts = process.ready()

@@ -85,13 +85,14 @@ def encode_event(event: str, data: Mapping[str, Any], message_id: Any = None) ->
     return ujson.dumps(message, escape_forward_slashes=False, allow_nan=False).encode()
 
 
-def gap(first: int, last: int, count: int | None, *, why: str) -> dict[str, Any]:
+def gap(first: int, last: int | None, count: int | None, *, why: str) -> dict[str, Any]:
     """Return the data of a `gap` event that concerns all topics of its session.
 
     Args:
         first: of the range of seqs, inclusive, like `last`.
-        last: see `first`.
+        last: see `first`; None where nobody knows.
         count: how many of them the session would have been sent; None where nobody knows.
-        why: `upstream` (the gateway never got them) or `slow` (the session could not take them).
+        why: `upstream` (the gateway never got them), `slow` (the session could not take them), or why a session
+            that resumes can't have them: `evicted`, `unavailable`, `epoch`.
     """
     return {"topic": None, "from": first, "to": last, "count": count, "why": why, "then": "lost"}

@@ -19,6 +19,10 @@ Door: TypeAlias = Callable[[bytes], int]
 """Takes bytes for one member and returns how many it took, as `socket.send` does."""
 
 
+Name: TypeAlias = tuple[bytes, bytes, int]
+"""Topic, conflation key and seq of an update."""
+
+
 class Positioned(Protocol):
     """What the hub asks of a member: room to note where it stands in its group, and what to write to.
 
@@ -41,11 +45,14 @@ class Group(Generic[Member]):
             member: with thousands of members, memory that is not touched is what makes a write cheap.
         flushed: how many updates were written to its doors so far.
         frames: staged since the last flush, with the seqs of the first and the last.
+        names: topic, key and seq of each, where `conflates`; empty else.
         envelope: makes its frames: plain, or compressed.
+        conflates: whether its members want the newest of each name when they can't take all.
         remaining: how many more updates it takes (`max_messages`), None for no end. Such a group has one member.
     """
 
     __slots__ = (
+        "conflates",
         "doors",
         "envelope",
         "first_seq",
@@ -54,11 +61,14 @@ class Group(Generic[Member]):
         "interest",
         "last_seq",
         "members",
+        "names",
         "remaining",
     )
 
-    def __init__(self, interest: Interest, envelope: Envelope, remaining: int | None) -> None:
+    def __init__(self, interest: Interest, envelope: Envelope, remaining: int | None, conflates: bool) -> None:
         self.interest = interest
+        self.conflates = conflates
+        self.names: list[Name] = []
         self.envelope = envelope
         self.remaining = remaining
         self.members: list[Member] = []
@@ -73,7 +83,7 @@ class Hub(Generic[Member]):
     """The index of groups by topic."""
 
     def __init__(self) -> None:
-        self._shared: dict[tuple[Interest, Envelope], Group[Member]] = {}
+        self._shared: dict[tuple[Interest, Envelope, bool], Group[Member]] = {}
         # Groups stand in dicts for their order and their cheap removal; the values mean nothing.
         self._by_topic: dict[bytes, dict[Group[Member], None]] = {}
         self._by_prefix: dict[bytes, dict[Group[Member], None]] = {}
@@ -83,14 +93,20 @@ class Hub(Generic[Member]):
         self._groups: dict[Group[Member], None] = {}
 
     def join(
-        self, member: Member, interest: Interest, max_messages: int | None = None, envelope: Envelope = PLAIN
+        self,
+        member: Member,
+        interest: Interest,
+        max_messages: int | None = None,
+        envelope: Envelope = PLAIN,
+        *,
+        conflates: bool = False,
     ) -> Group[Member]:
         """Add `member`; it gets what is staged from now on. Return its group, for `leave`."""
-        group = self._shared.get((interest, envelope)) if max_messages is None else None
+        group = self._shared.get((interest, envelope, conflates)) if max_messages is None else None
         if group is None:
-            group = Group(interest, envelope, max_messages)
+            group = Group(interest, envelope, max_messages, conflates)
             if max_messages is None:
-                self._shared[interest, envelope] = group
+                self._shared[interest, envelope, conflates] = group
             self._index(group)
         member.position = len(group.members)
         group.members.append(member)
@@ -106,10 +122,10 @@ class Hub(Generic[Member]):
             last.position = member.position
         if not group.members:
             if group.remaining is None:
-                del self._shared[group.interest, group.envelope]
+                del self._shared[group.interest, group.envelope, group.conflates]
             self._unindex(group)
 
-    def stage(self, topic: bytes, seq: int, data: bytes) -> None:
+    def stage(self, topic: bytes, seq: int, data: bytes, key: bytes = b"") -> None:
         """Stage an update with every group that `topic` matches; its frame is prepared once an envelope."""
         prepared: dict[Envelope, bytes] = {}
         for group in self._matching(topic):
@@ -125,6 +141,8 @@ class Hub(Generic[Member]):
             if frame is None:
                 frame = prepared[group.envelope] = group.envelope.frame(data)
             frames.append(frame)
+            if group.conflates:
+                group.names.append((topic, key, seq))
             group.last_seq = seq
 
     def take_touched(self) -> list[Group[Member]]:

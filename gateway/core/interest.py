@@ -33,6 +33,10 @@ class Interest:
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Interest) and (self.exact, self.prefixes) == (other.exact, other.prefixes)
 
+    def matches(self, topic: bytes) -> bool:
+        """Whether `topic` is one of them."""
+        return topic in self.exact or any(topic.startswith(prefix) for prefix in self.prefixes)
+
     def without(self, patterns: Iterable[str]) -> "Interest | None":
         """Return the interest less `patterns`, None when nothing is left."""
         left = self.patterns - frozenset(patterns)

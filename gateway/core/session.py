@@ -9,13 +9,15 @@ Rules:
 - an order whose `cl_ord_id` came before in this session is a duplicate, as far back as `REMEMBERED_ORDERS`.
 """
 
+import re
 from collections import OrderedDict
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from execgate.wire import events
-from execgate.wire.errors import RequestError
+from execgate.wire.errors import RequestError, shown
+from execgate.wire.update import MAX_SEQ
 from gateway.core.interest import EVERY_TOPIC, Interest, read_patterns
 from gateway.core.messages import Message, read_message
 from gateway.core.orders import Order, OrderStatus, RejectionError, answer, read_order, refusal
@@ -29,6 +31,7 @@ class Mode(StrEnum):
 
     ALL = "all"  # it waits, up to the bound; over it the session is closed with 4108
     VOLATILE = "volatile"  # it is dropped, and a gap says so
+    CONFLATE = "conflate"  # it waits, and a newer one of its topic and key takes its place
 
 
 @dataclass(slots=True)
@@ -39,14 +42,27 @@ class Answer:
     order_status: OrderStatus | None = None
 
 
+class Since(NamedTuple):
+    """A position that a client has reached: everything up to and including `seq` of `epoch`."""
+
+    epoch: int
+    seq: int
+
+
 @dataclass(slots=True)
 class Subscribe:
-    """Serve `interest` from the next update on, and say so; `max_messages` None is no limit."""
+    """Serve `interest`, and say so; `max_messages` None is no limit.
+
+    From the next update on, or from the one behind `since`; with `snapshot`, the newest of each key comes first
+    where `since` can't be served.
+    """
 
     interest: Interest
     mode: Mode
     max_messages: int | None
     message_id: Any
+    since: Since | None = None
+    snapshot: bool = False
 
 
 @dataclass(slots=True)
@@ -65,10 +81,11 @@ class PlaceOrder:
     order: Order
 
 
+_MODES = tuple(mode.value for mode in Mode)
+
 Action: TypeAlias = Answer | Subscribe | Unsubscribe | PlaceOrder
 
-# Asked for, these are parts of the protocol that come with history (docs/protocol.md).
-_NOT_YET = ("since", "snapshot")
+_EPOCH = re.compile("[0-9a-f]{16}")
 
 
 def error_event(error: RequestError, message_id: Any = None) -> bytes:
@@ -152,15 +169,15 @@ class Session:
 
     def _subscribe(self, message: Message) -> Subscribe:
         data = message.data
-        for field in _NOT_YET:
-            if data.get(field) is not None and data[field] is not False:  # a `since` of 0 or {} asks for it too
-                raise RequestError("not-available", f"{field}: this gateway keeps no history yet")
         interest = EVERY_TOPIC
         if "topics" in data:
             interest = Interest(read_patterns(data["topics"], self.rights.max_topics))
         self._check_rights(interest.patterns)
-        mode = self._mode(data.get("mode"))
-        return self._subscribed(interest, mode, _max_messages(data.get("max_messages")), message.id)
+        since, snapshot = _since(data.get("since")), _snapshot(data.get("snapshot"))
+        max_messages = _max_messages(data.get("max_messages"))
+        subscribe = self._subscribed(interest, self._mode(data.get("mode")), max_messages, message.id)
+        subscribe.since, subscribe.snapshot = since, snapshot
+        return subscribe
 
     def _subscribed(self, interest: Interest, mode: Mode, max_messages: int | None, message_id: Any) -> Subscribe:
         self.interest, self.mode = interest, mode
@@ -174,10 +191,8 @@ class Session:
     def _mode(self, asked: Any) -> Mode:
         if asked is None:
             return self.mode or self._default_mode
-        if asked == "conflate":
-            raise RequestError("not-available", "mode 'conflate': this gateway does not have it yet")
-        if asked not in (Mode.ALL.value, Mode.VOLATILE.value):
-            raise RequestError("bad-field", f"mode is {str(asked)[:40]!r}: expected 'all' or 'volatile'")
+        if type(asked) is not str or asked not in _MODES:
+            raise RequestError("bad-field", f"mode is {shown(asked)}: expected one of {', '.join(_MODES)}")
         mode = Mode(asked)
         if self.interest is not None and mode is not self.mode:
             current = self.mode.value if self.mode else ""
@@ -196,6 +211,25 @@ class Session:
             raise RequestError("bad-field", f"topic {min(strange)!r}: not one of this subscription's")
         self.interest = self.interest.without(patterns)
         return Unsubscribe(self.interest, sorted(patterns), message.id)
+
+
+def _since(value: Any) -> Since | None:
+    if value is None:
+        return None
+    if type(value) is not dict:
+        raise RequestError("bad-field", f"since is {shown(value)}: expected {{epoch, seq}}")
+    epoch, seq = value.get("epoch"), value.get("seq")
+    if type(epoch) is not str or _EPOCH.fullmatch(epoch) is None:
+        raise RequestError("bad-field", f"since.epoch is {shown(epoch)}: expected 16 lower-case hex digits")
+    if type(seq) is not int or not 0 <= seq <= MAX_SEQ:
+        raise RequestError("bad-field", f"since.seq is {shown(seq)}: expected a whole number from 0 to {MAX_SEQ}")
+    return Since(int(epoch, 16), seq)
+
+
+def _snapshot(value: Any) -> bool:
+    if value not in (None, True, False) or type(value) is int:
+        raise RequestError("bad-field", f"snapshot is {shown(value)}: expected true or false")
+    return bool(value)
 
 
 def _max_messages(value: Any) -> int | None:

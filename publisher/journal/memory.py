@@ -6,8 +6,8 @@
 from collections import OrderedDict
 
 from execgate.wire.history import MemoryLog
+from execgate.wire.newest import Newest
 from execgate.wire.update import Update
-from publisher.core.newest import Newest
 from publisher.log import MAX_READ, Entry, Range, Retention
 
 MAX_BATCH_IDS = 100_000

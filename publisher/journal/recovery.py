@@ -9,9 +9,9 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from execgate.wire.newest import Newest
 from execgate.wire.update import Kind, Update
 from publisher.core.ceiling import Ceiling, why_not
-from publisher.core.newest import Newest
 from publisher.journal.schema import ODD_VALUES, JournalError, one, row_crc
 
 NEW = "the journal is new"

@@ -10,8 +10,8 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from execgate.wire.newest import Name
 from execgate.wire.update import Update
-from publisher.core.newest import Name
 from publisher.journal.recovery import Recovered
 from publisher.log import Retention
 

@@ -28,6 +28,7 @@ from gateway.limits import Limits
 from gateway.orders import ImmediateHandler, OrderDesk
 from gateway.outbound import OutboundBudget
 from gateway.pages import Pages
+from gateway.resume import Resumer
 
 PROGRAM = "python -m tests.conformance.echo"
 MAX_MESSAGE_BYTES = 16 << 20
@@ -90,6 +91,7 @@ def make_site(deflate: bool) -> Site:
         counters=counters,
         fanout=fanout,
         desk=OrderDesk(ImmediateHandler(), _LONG_S, counters),
+        resumer=Resumer(fanout, None, 1, lambda: True),
         keepalive=Keepalive(limits, fanout),
         budget=OutboundBudget(_BUDGET_BYTES, _BUDGET_BYTES),
     )

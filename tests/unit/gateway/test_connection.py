@@ -24,6 +24,7 @@ from gateway.keepalive import Keepalive
 from gateway.limits import Limits
 from gateway.orders import MAX_PENDING, OrderDesk
 from gateway.outbound import Outbound, OutboundBudget
+from gateway.resume import Resumer
 from tests.unit.gateway.core.test_orders import GOOD
 from tests.unit.gateway.test_orders import LateHandler
 
@@ -108,6 +109,7 @@ class Scene:
             counters=self.counters,
             fanout=self.fanout,
             desk=OrderDesk(self.handler, 60, self.counters),
+            resumer=Resumer(self.fanout, None, 1, lambda: True),
             keepalive=Keepalive(self.limits, self.fanout),
             budget=OutboundBudget(session_limit, 1 << 30),
         )

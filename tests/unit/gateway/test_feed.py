@@ -11,9 +11,11 @@ import zmq
 
 from execgate.wire.errors import UsageError
 from execgate.wire.update import Kind, Update, encode
+from gateway.core.stitcher import Stitcher
 from gateway.counters import Counters
 from gateway.fanout import Fanout, FeedState
 from gateway.feed import DRAIN_MESSAGES, Feed
+from gateway.recovery import Recovery
 
 STALE_S = 0.3
 
@@ -30,7 +32,7 @@ class Scene:
         self._pub.bind(endpoint)
         self.counters = Counters()
         self.fanout = Fanout(self.counters, lambda: None, lambda member: None)
-        self.feed = Feed(endpoint, 10_000, STALE_S, self.fanout)
+        self.feed = Feed(endpoint, 10_000, STALE_S, Recovery(self.fanout, None, Stitcher(1, 1)), self.fanout)
         self.seq = 0
 
     def say(self, kind: Kind) -> None:
@@ -111,4 +113,4 @@ def test_when_it_was_us_who_stood_still_what_waits_is_heard_before_the_feed_is_c
 def test_an_endpoint_that_zeromq_refuses_is_named() -> None:
     fanout = Fanout(Counters(), lambda: None, lambda member: None)
     with pytest.raises(UsageError, match="--feed tcp://nowhere: "):
-        Feed("tcp://nowhere", 1, 1, fanout)
+        Feed("tcp://nowhere", 1, 1, Recovery(fanout, None, Stitcher(1, 1)), fanout)

@@ -3,7 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from publisher.core.newest import Name, Newest
+from execgate.wire.newest import Name, Newest
 
 PUTS = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 9)), max_size=40)
 

@@ -62,6 +62,11 @@ class Newest(Generic[Value]):
         held = self._held.get(name)
         return None if held is None else held[0]
 
+    def clear(self) -> None:
+        """Let go of everything."""
+        self._held.clear()
+        self._bytes = 0
+
     def values(self) -> Iterable[Value]:
         """All that is held, the least recently updated first."""
         return (value for value, _ in self._held.values())

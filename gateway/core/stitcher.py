@@ -1,0 +1,110 @@
+"""The stitcher: makes one unbroken stream of what the feed brings and what was asked for again.
+
+Pure. The shell (`gateway.recovery`) gives it every message of the feed, passes on what it returns, and asks the
+publisher's history for `missing`. While something is missing, what comes later is held back, within bounds; so a
+subscriber never sees a seq before the ones below it, unless those are lost for good.
+"""
+
+from collections import deque
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from execgate.wire.update import Kind, Update
+
+
+class Missing(NamedTuple):
+    """Seqs `first` to `last`, inclusive, that were published and did not arrive."""
+
+    epoch: int
+    first: int
+    last: int
+
+
+class Stitcher:
+    """The position of what was passed on, and what waits behind a hole.
+
+    Args:
+        max_updates: that are held back; one more, and the hole is given up.
+        max_bytes: of their payloads, the same.
+
+    Attributes:
+        missing: what is to be asked for; None while nothing is.
+    """
+
+    __slots__ = ("_epoch", "_held", "_held_bytes", "_max_bytes", "_max_updates", "_seq", "missing")
+
+    def __init__(self, max_updates: int, max_bytes: int) -> None:
+        self.missing: Missing | None = None
+        self._max_updates = max_updates
+        self._max_bytes = max_bytes
+        self._epoch: int | None = None
+        self._seq = 0
+        self._held: deque[Update] = deque()
+        self._held_bytes = 0
+
+    def follows(self, update: Update) -> bool:
+        """Whether `update` is the next one, as nearly all are; it is taken then, and is to be passed on."""
+        if update.seq == self._seq + 1 and update.epoch == self._epoch and not self.missing and update.kind == 1:
+            self._seq += 1
+            return True
+        return False
+
+    def take(self, message: Update) -> list[Update]:
+        """Take a message of the feed; return what may be passed on now."""
+        if self.missing is None:
+            return self._pass_on([message])
+        self._held.append(message)
+        self._held_bytes += len(message.payload)
+        if len(self._held) > self._max_updates or self._held_bytes > self._max_bytes:
+            return self.give_up()
+        return []
+
+    def fill(self, updates: Iterable[Update]) -> list[Update]:
+        """Take the next of what is missing, in order; return what may be passed on now."""
+        passed = []
+        for update in updates:
+            missing = self.missing
+            if missing is None or update.epoch != missing.epoch or update.seq != missing.first:
+                continue
+            self._epoch, self._seq = update.epoch, update.seq
+            passed.append(update)
+            if update.seq == missing.last:
+                self.missing = None
+            else:
+                self.missing = missing._replace(first=update.seq + 1)
+        if self.missing is None:
+            passed += self._release()
+        return passed
+
+    def give_up(self) -> list[Update]:
+        """What is missing will not come; return what may be passed on now, with the hole before it."""
+        if self.missing is not None:
+            self._epoch, self._seq = self.missing.epoch, self.missing.last
+            self.missing = None
+        return self._release()
+
+    def _release(self) -> list[Update]:
+        held, self._held, self._held_bytes = self._held, deque(), 0
+        return self._pass_on(held)
+
+    def _pass_on(self, messages: Iterable[Update]) -> list[Update]:
+        passed = []
+        for message in messages:
+            if self.missing is None:
+                self.missing = self._hole_before(message)
+            if self.missing is not None:
+                self._held.append(message)
+                self._held_bytes += len(message.payload)
+                continue
+            if message.epoch != self._epoch:
+                self._epoch, self._seq = message.epoch, message.seq
+            self._seq = max(self._seq, message.seq)
+            passed.append(message)
+        return passed
+
+    def _hole_before(self, message: Update) -> Missing | None:
+        if self._epoch is None:
+            return None  # the first message of all: nobody was owed what came before
+        before = message.seq - 1 if message.kind == Kind.DATA else message.seq
+        first = self._seq + 1 if message.epoch == self._epoch else 1
+        return Missing(message.epoch, first, before) if before >= first else None

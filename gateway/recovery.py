@@ -1,0 +1,99 @@
+"""Recovery: between the feed and the fan-out, fills holes from the publisher's history before what is later.
+
+    feed -> recovery (stitcher decides, history is asked) -> fan-out
+
+Without a history (`--replay none`) every message goes straight on, and a hole is told as a gap.
+"""
+
+import logging
+from functools import partial
+
+from execgate.service.logs import Throttle
+from execgate.wire.replay import End
+from execgate.wire.update import Update, epoch_text
+from gateway.core.stitcher import Missing, Stitcher
+from gateway.fanout import Fanout
+from gateway.history import HistoryClient, Outcome
+
+log = logging.getLogger("gateway.recovery")
+
+
+class Recovery:
+    """What stands between the feed and the fan-out of one process.
+
+    Args:
+        fanout: gets an unbroken stream, as far as it can be had.
+        history: the publisher's; None if there is none.
+        stitcher: decides.
+
+    Attributes:
+        is_joined: whether the snapshot that belongs to joining has come, or will not.
+    """
+
+    def __init__(self, fanout: Fanout, history: HistoryClient | None, stitcher: Stitcher) -> None:
+        self.is_joined = history is None
+        self._fanout = fanout
+        self._history = history
+        self._stitcher = stitcher
+        self._asked: Missing | None = None
+        self._snapshot_of: int | None = None  # the epoch
+        self._lines = Throttle(log)
+
+    def take(self, message: Update) -> None:
+        """Take one message of the feed, in its order."""
+        if self._history is None:
+            self._fanout.take(message)
+            return
+        if self._stitcher.follows(message):
+            self._fanout.take(message)
+            return
+        self._pass_on(self._stitcher.take(message))
+        if message.epoch != self._snapshot_of:
+            self._ask_snapshot(message.epoch)
+
+    def _pass_on(self, updates: list[Update]) -> None:
+        for update in updates:
+            self._fanout.take(update)
+        missing = self._stitcher.missing
+        if missing is None:
+            self._asked = None
+        elif self._asked is None or missing.last != self._asked.last or missing.epoch != self._asked.epoch:
+            self._ask(missing)
+
+    def _ask(self, missing: Missing) -> None:
+        assert self._history is not None  # without one nothing is ever missing
+        self._asked = missing
+        self._fanout.counters.upstream["replays"] += 1
+        self._lines.warning(
+            "feed hole epoch=%s from=%s to=%s: asking the publisher",
+            epoch_text(missing.epoch),
+            missing.first,
+            missing.last,
+        )
+        items, end = partial(self._take_items, missing), partial(self._take_end, missing)
+        self._history.replay(missing.epoch, missing.first, missing.last, items, end)
+
+    def _take_items(self, asked: Missing, items: list[Update]) -> None:
+        if asked is self._asked:
+            self._fanout.counters.upstream["replayed"] += len(items)
+            self._pass_on(self._stitcher.fill(items))
+            self._fanout.flush()
+
+    def _take_end(self, asked: Missing, outcome: Outcome) -> None:
+        if asked is not self._asked:  # filled, or given up because too much waited
+            return
+        self._asked = None
+        self._lines.warning("feed hole stays epoch=%s to=%s why=%s", epoch_text(asked.epoch), asked.last, outcome)
+        self._pass_on(self._stitcher.give_up())
+        self._fanout.flush()
+
+    def _ask_snapshot(self, epoch: int) -> None:
+        assert self._history is not None  # see `take`
+        self._snapshot_of = epoch
+        self._history.snapshot(self._fanout.learn, self._take_snapshot_end)
+
+    def _take_snapshot_end(self, outcome: Outcome) -> None:
+        if not isinstance(outcome, End):
+            log.warning("no snapshot from the publisher why=%s: newest values as they come", outcome)
+        self.is_joined = True
+        self._fanout.on_progress()

@@ -16,7 +16,7 @@ from publisher.journal.recovery import Recovered
 from publisher.log import Retention
 
 LAG = 20_000
-"""Rows that compaction stays behind, and so the rows that a start has to read: 50 ms or so."""
+"""Rows that compaction stays behind, and so the rows that a start has to read: 75 ms."""
 PIECE = 1_024
 """Rows of one piece: some milliseconds for which the next group waits."""
 SLACK = 256

@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+import threading
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -96,28 +97,36 @@ def test_reads_are_bounded_in_number_and_bytes_and_go_no_further_than_what_is_pu
     on_a_loop(test, tmp_path)
 
 
-def test_what_waits_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    fails = failing_appends(monkeypatch)
-    monkeypatch.setattr(disk, "WAITING_UPDATES", 5)
+@pytest.mark.parametrize(
+    ("bound", "value"), [("WAITING_UPDATES", 5), ("WAITING_BYTES", 4 * len(update(7, 1).payload) + 1)]
+)
+def test_what_waits_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bound: str, value: int) -> None:
+    """Five updates, while the disk is stuck; then there is room again."""
+    moves = threading.Event()
+    real = Store.append
+
+    def append(self: Store, entries: Sequence[Entry]) -> None:
+        assert moves.wait(10)
+        real(self, entries)
+
+    monkeypatch.setattr(Store, "append", append)
+    monkeypatch.setattr(disk, bound, value)
 
     async def test(watched: Watched) -> None:
         for seq in range(1, 6):
             await asyncio.wait_for(watched.journal.room(), 1)
             watched.append(update(7, seq))
         room = asyncio.create_task(watched.journal.room())
-        await asyncio.sleep(0)
+        await asyncio.sleep(0.05)
         assert not room.done()
+        moves.set()
         await room
         assert watched.journal.ceiling > 0
-        monkeypatch.setattr(disk, "WAITING_BYTES", 10)
-        watched.append(update(7, 6))
-        room = asyncio.create_task(watched.journal.room())
-        await asyncio.sleep(0)
-        assert not room.done()
-        await room
 
-    on_a_loop(test, tmp_path)
-    assert not fails
+    try:
+        on_a_loop(test, tmp_path)
+    finally:
+        moves.set()
 
 
 def test_a_commit_that_fails_holds_everything_and_heals(

@@ -37,7 +37,15 @@ class GatewayConfig:
         parse=parse_tcp_address,
         metavar="HOST:PORT",
     )
-    insecure_feed: bool = option(False, "allow a ZeroMQ address off the loopback, which nothing authenticates")
+    curve_key: str | None = option(
+        None,
+        "speak CURVE with the publisher, with the gateway's secret key in FILE (execgate keygen)",
+        metavar="FILE",
+    )
+    curve_server: str | None = option(None, "the publisher's public key in FILE", metavar="FILE")
+    insecure_feed: bool = option(
+        False, "allow a ZeroMQ address off the loopback without CURVE, which nothing authenticates then"
+    )
     insecure_listen: bool = option(False, "allow plain text to listen off the loopback")
     tls_cert: str | None = option(
         None,
@@ -163,7 +171,10 @@ class GatewayConfig:
 
     def __post_init__(self) -> None:
         """Check what concerns more than one field."""
-        require_loopback("--feed", self.feed, self.insecure_feed)
+        if (self.curve_key is None) != (self.curve_server is None):
+            given, missing = ("key", "server") if self.curve_key else ("server", "key")
+            raise UsageError(f"--curve-{given} without --curve-{missing}: CURVE takes both, see docs/security.md")
+        require_loopback("--feed", self.feed, insecure=self.insecure_feed, has_curve=self.curve_key is not None)
         if (self.tls_cert is None) != (self.tls_key is None):
             given, missing = ("--tls-cert", "--tls-key") if self.tls_cert else ("--tls-key", "--tls-cert")
             raise UsageError(f"{given} without {missing}: TLS takes both, a certificate and its private key")

@@ -14,6 +14,7 @@ import ujson
 
 from execgate.measure.classic import SERVER_HEADING, ClassicMetrics, csv_line
 from execgate.service import lifecycle, systemd
+from execgate.service.curve import client_curve
 from execgate.service.heap import Heap
 from execgate.service.lifecycle import Stop
 from execgate.service.vitals import LoopLag, ProcessVitals
@@ -79,6 +80,7 @@ class Worker:
         )
         pages = Pages(self.stats, self._readiness, with_page=True)
         policy = OpenPolicy(config.messages_per_s, config.max_topics)
+        curve = client_curve(config.curve_key, config.curve_server)
         self._certificate = None
         if config.tls_cert is not None and config.tls_key is not None:
             self._certificate = Certificate(config.tls_cert, config.tls_key)
@@ -90,7 +92,7 @@ class Worker:
             user_timeout_s=config.idle_s,
             send_buffer_bytes=config.send_buffer_kib * _KIB,
         )
-        self._feed = Feed(config.feed, config.zmq_hwm, config.feed_stale_s, fanout)
+        self._feed = Feed(config.feed, config.zmq_hwm, config.feed_stale_s, fanout, curve)
 
     async def run(self, stop: Stop) -> None:
         """Serve until `stop`, then drain."""

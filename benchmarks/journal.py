@@ -1,10 +1,10 @@
-"""What the journal costs: from an update's stamp to its arrival at a subscriber, and how many a second one core takes.
+"""What the journal costs: from an update's stamp to its arrival at a subscriber, and how many one core takes.
 
     python -m benchmarks.journal [--seconds N] [--rate N] [--in DIR]
 
-The publisher is pinned to core 0; this process, which pushes to its ingest and subscribes to its feed, to core 1. Cases:
-no journal, each durability, and each with an fsync that takes 5 and 50 ms longer (`fsync_shim.c`, preloaded). The disk
-is that of `--in` (default: the temporary directory's). Prints a Markdown table.
+The publisher is pinned to core 0; this process, which pushes to its ingest and subscribes to its feed, to core 1.
+Cases: no journal, each durability, and each with an fsync that takes 5 and 50 ms longer (`fsync_shim.c`).
+The disk is that of `--in` (default: the temporary directory's). Prints a Markdown table.
 """
 
 import argparse

@@ -23,6 +23,7 @@ from execgate.wire.update import Kind, epoch_text
 from publisher.config import DESCRIPTION, EXAMPLES, PublisherConfig
 from publisher.core.sequencer import Sequencer
 from publisher.feed import Feed
+from publisher.journal import tool
 from publisher.journal.disk import DiskJournal
 from publisher.journal.memory import MemoryJournal
 from publisher.journal.recovery import NEW
@@ -48,7 +49,13 @@ _LOG = logging.getLogger("publisher")
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run a publisher until its sources end, its limit is reached, or a signal; return the exit status."""
+    """Run a publisher until its sources end, its limit is reached, or a signal; or a tool for its journal.
+
+    Returns:
+        The exit status.
+    """
+    if arguments and arguments[0] in tool.COMMANDS:
+        return tool.main(arguments)
     config = options.load(
         PublisherConfig, PROGRAM, arguments, os.environ, description=DESCRIPTION, examples=EXAMPLES
     )

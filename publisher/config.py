@@ -21,6 +21,7 @@ EXAMPLES = """\
   tail -F execs.jsonl | execgate publisher --source -
   execgate publisher --source ingest --source synthetic     real executions next to made ones
   execgate publisher --source ingest --data-dir /var/lib/execgate --durability power
+  execgate publisher inspect /var/lib/execgate              a journal: what it holds; also verify, export
   execgate publisher --pub ipc:///run/execgate/feed --source ingest --ingest ipc:///run/execgate/ingest"""
 
 _MIB = 1024 * 1024

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 READY_TIMEOUT_S = 20.0
@@ -32,10 +32,11 @@ class Process:
         environment: Mapping[str, str] | None = None,
         stdin: int | None = subprocess.DEVNULL,
         stdout: int = subprocess.PIPE,
+        prefix: Sequence[str] = (),
     ) -> None:
         self.arguments = arguments
         self.popen = subprocess.Popen(
-            [sys.executable, "-m", "execgate", *arguments],
+            [*prefix, sys.executable, "-m", "execgate", *arguments],
             stdin=stdin,
             stdout=stdout,
             stderr=subprocess.PIPE,
@@ -120,9 +121,14 @@ class Process:
 
 
 @contextmanager
-def running(*arguments: str, environment: Mapping[str, str] | None = None) -> Iterator[Process]:
-    """Run one `execgate` process for the length of a block; on a failure its words are shown."""
-    process = Process(*arguments, environment=environment)
+def running(
+    *arguments: str, environment: Mapping[str, str] | None = None, prefix: Sequence[str] = ()
+) -> Iterator[Process]:
+    """Run one `execgate` process for the length of a block; on a failure its words are shown.
+
+    `prefix` is a command that ends by executing what follows it, such as `unshare -m`.
+    """
+    process = Process(*arguments, environment=environment, prefix=prefix)
     try:
         yield process
     except BaseException:

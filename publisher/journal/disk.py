@@ -63,6 +63,10 @@ class DiskJournal:
         except (JournalError, sqlite3.Error, OSError) as error:
             self._files.close()
             reason = str(error) if isinstance(error, JournalError) else explain(error)
+            if "damaged" in reason:
+                reason += (
+                    "; 'execgate publisher verify' and 'export' tell what is left, move it away to begin anew"
+                )
             raise UsageError(f"--data-dir {directory}: {reason}") from None
         self.epoch = self.recovered.epoch
         self.ceiling = self.recovered.last

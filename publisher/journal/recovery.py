@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from execgate.wire.update import Kind, Update
 from publisher.core.ceiling import Ceiling, why_not
 from publisher.core.newest import Newest
-from publisher.journal.schema import one, row_crc
+from publisher.journal.schema import ODD_VALUES, JournalError, one, row_crc
 
 NEW = "the journal is new"
 SELECT_UPDATES = "SELECT id, tseq, ts_us, topic, key, crc, payload FROM"
@@ -60,7 +60,10 @@ class Recovered:
 def update_of(row: Row, epoch: int, base: int) -> Update | None:
     """Return the update that a row of SELECT_UPDATES is; None where its checksum says that it was damaged."""
     row_id, tseq, ts_us, topic, key, crc, payload = row
-    if row_crc(epoch, row_id - base, tseq, ts_us, topic, key, payload) != crc:
+    try:
+        if row_crc(epoch, row_id - base, tseq, ts_us, topic, key, payload) != crc:
+            return None
+    except TypeError:  # damaged too: a column holds a value of any type
         return None
     return Update(Kind.DATA, topic, epoch, row_id - base, tseq, ts_us, key, payload)
 
@@ -71,8 +74,18 @@ def recover(
     """Read the state of the journal; begin `new_epoch` in it where the last one must not go on, or there is none.
 
     Raises:
+        JournalError: it is damaged.
         sqlite3.Error: it can't be read, or not be written.
     """
+    try:
+        return _recover(connection, new_epoch, ceiling, boot, max_keys)
+    except ODD_VALUES as error:
+        raise JournalError(f"is damaged: a table holds what it can't ({error})") from error
+
+
+def _recover(
+    connection: sqlite3.Connection, new_epoch: int, ceiling: Ceiling | None, boot: str, max_keys: int
+) -> Recovered:
     marks = dict(connection.execute("SELECT name, value FROM meta").fetchall())
     first_id, last_id = one(connection, "SELECT min(id), max(id) FROM updates")
     if last_id is None:
@@ -93,7 +106,7 @@ def recover(
     if last_epoch is not None:
         epoch, base = last_epoch
         found.begun_because = why_not(epoch, last_id - base, ceiling, boot) or _load(
-            connection, found, epoch, base
+            connection, found, epoch, base, last_id
         )
     if found.begun_because is None:
         found.epoch, found.base, found.last = epoch, base, last_id - base
@@ -102,7 +115,7 @@ def recover(
     return found
 
 
-def _load(connection: sqlite3.Connection, found: Recovered, epoch: int, base: int) -> str | None:
+def _load(connection: sqlite3.Connection, found: Recovered, epoch: int, base: int, last_id: int) -> str | None:
     """Fill in what an epoch that goes on needs; say what is damaged if it can't."""
     for topic, tseq in connection.execute("SELECT topic, tseq FROM topics"):
         found.tseqs[topic.decode()] = tseq
@@ -111,6 +124,8 @@ def _load(connection: sqlite3.Connection, found: Recovered, epoch: int, base: in
         if update is None:
             return f"seq {row[0] - base} is damaged"
         _note(found, row[0], update)
+    if found.compacted > last_id:
+        return f"seq {last_id - base + 1} is missing"
     expected = found.compacted + 1
     for row in connection.execute(f"{SELECT_UPDATES} updates WHERE id > ? ORDER BY id", (found.compacted,)):
         update = update_of(row, epoch, base)
@@ -120,7 +135,7 @@ def _load(connection: sqlite3.Connection, found: Recovered, epoch: int, base: in
         found.tseqs[update.topic.decode()] = update.tseq
         found.tail_bytes += len(update.payload)
         _note(found, row[0], update)
-    return None
+    return None if expected > last_id else f"seq {expected - base} is missing"
 
 
 def _note(found: Recovered, row_id: int, update: Update) -> None:

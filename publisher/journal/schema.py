@@ -43,7 +43,11 @@ INSERT INTO meta VALUES ('compacted', 0), ('bytes', 0), ('synced_us', 0);
 
 
 class JournalError(ExecgateError):
-    """The journal can't be used, or is damaged; the message names the file and says how."""
+    """The journal can't be used, or is damaged; the message says how."""
+
+
+ODD_VALUES = (TypeError, ValueError, LookupError, AttributeError)
+"""What reading a damaged file may raise: a column of SQLite holds a value of any type, or a row is missing."""
 
 
 def connect(directory: Path, *, read_only: bool = False) -> sqlite3.Connection:
@@ -102,7 +106,7 @@ def explain(error: sqlite3.Error | OSError) -> str:
     name = getattr(error, "sqlite_errorname", "")
     text = f"{error} ({name})" if name else str(error)
     if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
-        return f"is damaged: {text}; 'execgate publisher verify DIR' tells where; move it away to begin a new one"
+        return f"is damaged: {text}"
     if name.startswith("SQLITE_FULL"):
         return f"no space left: {text}"
     if name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN")):

@@ -14,7 +14,7 @@ from publisher.journal import schema
 from publisher.journal.ceiling import CeilingFile, boot_id, read_ceiling
 from publisher.journal.recovery import recover
 from publisher.journal.schema import row_crc
-from publisher.journal.tidying import Tidying
+from publisher.journal.tidying import LAG, Tidying
 from publisher.log import Entry, Retention
 
 MAX_BATCH_IDS = 1_000_000
@@ -40,6 +40,7 @@ class Store:
         new_epoch: taken where an epoch has to begin.
         synced: fsync each commit (`--durability power`).
         boot: names this run of the machine; by default what the system says.
+        lag: rows that compaction stays behind the end.
 
     Attributes:
         recovered: what was found.
@@ -49,7 +50,14 @@ class Store:
     """
 
     def __init__(
-        self, directory: Path, retention: Retention, new_epoch: int, *, synced: bool, boot: str | None = None
+        self,
+        directory: Path,
+        retention: Retention,
+        new_epoch: int,
+        *,
+        synced: bool,
+        boot: str | None = None,
+        lag: int = LAG,
     ) -> None:
         boot = boot_id() if boot is None else boot
         self._synced = synced
@@ -65,7 +73,7 @@ class Store:
                 self._connection, new_epoch, read_ceiling(directory), boot, retention.max_keys
             )
             self._base, self._last = found.base, found.last
-            self._tidying = Tidying(self._connection, retention, found)
+            self._tidying = Tidying(self._connection, retention, found, lag)
             (self._batches,) = schema.one(self._connection, "SELECT coalesce(max(number), 0) FROM batches")
             self.sync()
             self._ceiling = CeilingFile(directory, found.epoch, found.last, boot, synced=synced)

@@ -16,7 +16,7 @@ from publisher.journal.recovery import Recovered
 from publisher.log import Retention
 
 LAG = 20_000
-"""Rows that compaction stays behind, and so the rows that a start has to read: 50 ms or so."""
+"""Rows that compaction stays behind, and so the rows that a start has to read: 75 ms."""
 PIECE = 1_024
 """Rows of one piece: some milliseconds for which the next group waits."""
 SLACK = 256
@@ -51,9 +51,7 @@ class Tidying:
         lag: rows that compaction stays behind.
     """
 
-    def __init__(
-        self, connection: sqlite3.Connection, retention: Retention, found: Recovered, lag: int = LAG
-    ) -> None:
+    def __init__(self, connection: sqlite3.Connection, retention: Retention, found: Recovered, lag: int) -> None:
         self._connection = connection
         self._retention = retention
         self._newest = found.newest_ids

@@ -33,9 +33,10 @@ def store(
     new_epoch: int = 7,
     synced: bool = False,
     boot: str = BOOT,
+    lag: int = 20_000,
 ) -> Store:
     directory.mkdir(exist_ok=True)
-    return Store(directory, retention, new_epoch, synced=synced, boot=boot)
+    return Store(directory, retention, new_epoch, synced=synced, boot=boot, lag=lag)
 
 
 def extend(one: Store, count: int, text: str = "") -> list[Update]:

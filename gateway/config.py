@@ -2,7 +2,13 @@
 
 from dataclasses import dataclass
 
-from execgate.service.endpoints import TcpAddress, parse_tcp_address, parse_zmq_endpoint, require_loopback
+from execgate.service.endpoints import (
+    TcpAddress,
+    parse_tcp_address,
+    parse_zmq_endpoint,
+    replay_endpoint,
+    require_loopback,
+)
 from execgate.service.options import one_of, option, positive_number, whole_number
 from execgate.wire.errors import UsageError
 
@@ -34,9 +40,10 @@ class GatewayConfig:
         parse=parse_zmq_endpoint,
         metavar="ENDPOINT",
     )
-    replay: str = option(
-        "tcp://127.0.0.1:5551",
-        "the publisher's replay endpoint, for what the feed lost and clients missed; none does without",
+    replay: str | None = option(
+        None,
+        "the publisher's replay endpoint, for what the feed lost and clients missed; 'none' does without "
+        "(default: the port after --feed's, or its path and '.replay')",
         parse=parse_replay,
         metavar="ENDPOINT",
     )
@@ -54,7 +61,15 @@ class GatewayConfig:
         parse=parse_tcp_address,
         metavar="HOST:PORT",
     )
-    insecure_feed: bool = option(False, "allow a ZeroMQ address off the loopback, which nothing authenticates")
+    curve_key: str | None = option(
+        None,
+        "speak CURVE with the publisher, with the gateway's secret key in FILE (execgate keygen)",
+        metavar="FILE",
+    )
+    curve_server: str | None = option(None, "the publisher's public key in FILE", metavar="FILE")
+    insecure_feed: bool = option(
+        False, "allow a ZeroMQ address off the loopback without CURVE, which nothing authenticates then"
+    )
     insecure_listen: bool = option(False, "allow plain text to listen off the loopback")
     tls_cert: str | None = option(
         None,
@@ -198,9 +213,13 @@ class GatewayConfig:
 
     def __post_init__(self) -> None:
         """Check what concerns more than one field."""
-        require_loopback("--feed", self.feed, self.insecure_feed)
+        if (self.curve_key is None) != (self.curve_server is None):
+            given, missing = ("key", "server") if self.curve_key else ("server", "key")
+            raise UsageError(f"--curve-{given} without --curve-{missing}: CURVE takes both, see docs/security.md")
+        require_loopback("--feed", self.feed, insecure=self.insecure_feed, has_curve=self.curve_key is not None)
         if self.replay != NO_REPLAY:
-            require_loopback("--replay", self.replay, self.insecure_feed)
+            has_curve = self.curve_key is not None
+            require_loopback("--replay", self.replay_endpoint, insecure=self.insecure_feed, has_curve=has_curve)
         if (self.tls_cert is None) != (self.tls_key is None):
             given, missing = ("--tls-cert", "--tls-key") if self.tls_cert else ("--tls-key", "--tls-cert")
             raise UsageError(f"{given} without {missing}: TLS takes both, a certificate and its private key")
@@ -216,3 +235,8 @@ class GatewayConfig:
             )
         if self.ping_s >= self.idle_s:
             raise UsageError(f"--ping-s {self.ping_s:g}: expected less than --idle-s {self.idle_s:g}")
+
+    @property
+    def replay_endpoint(self) -> str:
+        """Where the publisher's history is asked for."""
+        return self.replay or replay_endpoint(self.feed)

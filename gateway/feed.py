@@ -8,9 +8,11 @@ piled up.
 import asyncio
 import logging
 import time
+from contextlib import suppress
 
 import zmq
 
+from execgate.service.curve import ClientCurve
 from execgate.service.logs import Throttle
 from execgate.wire.errors import UpdateError, UsageError
 from execgate.wire.update import decode
@@ -24,6 +26,10 @@ DRAIN_MESSAGES = 512
 DRAIN_BYTES = 256 * 1024
 MAX_FRAME_BYTES = 4 * 1024 * 1024
 _SILENCE_CHECKS_PER_LIMIT = 10
+_KNOCK_S = 1.0
+"""Between two tries where the publisher refuses us."""
+_TELL_REFUSED_S = 30.0
+_REFUSED = zmq.EVENT_HANDSHAKE_FAILED_AUTH | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
 
 
 class Feed:
@@ -36,17 +42,29 @@ class Feed:
         stale_s: silence after which the feed counts as stale.
         recovery: gets every message.
         fanout: is told of silence.
+        curve: the keys to speak CURVE with; None is plain.
 
     Raises:
         UsageError: ZeroMQ refuses the endpoint.
     """
 
-    def __init__(self, endpoint: str, zmq_hwm: int, stale_s: float, recovery: Recovery, fanout: Fanout) -> None:
+    def __init__(
+        self,
+        endpoint: str,
+        zmq_hwm: int,
+        stale_s: float,
+        recovery: Recovery,
+        fanout: Fanout,
+        curve: ClientCurve | None = None,
+    ) -> None:
         self._recovery = recovery
         self._fanout = fanout
+        self._endpoint = endpoint
         self._stale_s = stale_s
         self._heard_s = time.monotonic()
         self._malformed = Throttle(log)
+        self._refused = Throttle(log, _TELL_REFUSED_S)
+        self._knocked_s = -_KNOCK_S
         self._silence: asyncio.TimerHandle | None = None
         self._again: asyncio.Handle | None = None
         self._context = zmq.Context()
@@ -61,6 +79,9 @@ class Feed:
         self._socket.set(zmq.HEARTBEAT_IVL, 1_000)
         self._socket.set(zmq.HEARTBEAT_TIMEOUT, 3_000)
         self._socket.set(zmq.SUBSCRIBE, b"")
+        if curve is not None:
+            curve.secure(self._socket)
+        self._refusals = self._socket.get_monitor_socket(_REFUSED)
         try:
             self._socket.connect(endpoint)
         except zmq.ZMQError as error:
@@ -108,5 +129,23 @@ class Feed:
         # After a stall of ours it is no lie: the loop reads what waits before it looks at its timers.
         if time.monotonic() - self._heard_s > self._stale_s:
             self._fanout.go_stale(f"silent for {self._stale_s:g} s")
+        self._come_again_if_refused()
         interval_s = self._stale_s / _SILENCE_CHECKS_PER_LIMIT
         self._silence = asyncio.get_running_loop().call_later(interval_s, self._watch)
+
+    def _come_again_if_refused(self) -> None:
+        """Connect anew where the publisher refused us: libzmq does not come again by itself then."""
+        now_s = time.monotonic()
+        if now_s - self._knocked_s < _KNOCK_S or not self._refusals.poll(0):
+            return
+        self._knocked_s = now_s
+        with suppress(zmq.Again):
+            while True:
+                self._refusals.recv_multipart(zmq.NOBLOCK)
+        self._refused.warning(
+            "feed %s refused us: expected CURVE on both sides, or on none, and our key to be known", self._endpoint
+        )
+        with suppress(zmq.ZMQError):  # it has let go of it already
+            self._socket.disconnect(self._endpoint)
+        self._socket.connect(self._endpoint)
+        self._again = asyncio.get_running_loop().call_soon(self._drain)  # all this may have taken the edge

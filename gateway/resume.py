@@ -1,8 +1,8 @@
 """Resuming: subscribers that are not at the head of the stream yet, each with its own position, until they are.
 
 A follower reads what it lacks from the ring, and what is older from the archive, piece by piece, as its socket
-takes it; nothing is buffered for it meanwhile, for what passes live stands in the ring behind its position. When it
-has reached the head it joins the hub, between two drains of the feed, so that the seam has neither a hole nor a
+takes it; nothing is buffered for it meanwhile, for what passes live stands in the ring behind its position. When
+it has reached the head it joins the hub, between two drains of the feed, so that the seam has neither a hole nor a
 double. Its turns are short, and the loop runs between them: whoever is live is served first.
 
 Where a position can't be served, the subscriber is told: `recovered` false with a gap, or a `gap` event.

@@ -14,6 +14,7 @@ import ujson
 
 from execgate.measure.classic import SERVER_HEADING, ClassicMetrics, csv_line
 from execgate.service import lifecycle, systemd
+from execgate.service.curve import client_curve
 from execgate.service.heap import Heap
 from execgate.service.lifecycle import Stop
 from execgate.service.vitals import LoopLag, ProcessVitals
@@ -74,9 +75,10 @@ class Worker:
         fanout = Fanout(
             counters, self._live.set, _exhausted, config.ring_mib * _MIB, snapshot_keys=config.snapshot_keys
         )
+        curve = client_curve(config.curve_key, config.curve_server)
         # Two: what the feed lacks must not wait behind what a crowd that resumes asks for.
         self._histories = [
-            HistoryClient(config.replay, timeout_s=config.replay_timeout_s)
+            HistoryClient(config.replay_endpoint, curve, config.replay_timeout_s)
             for _ in range(0 if config.replay == NO_REPLAY else 2)
         ]
         for_feed, for_clients = self._histories or (None, None)
@@ -104,7 +106,7 @@ class Worker:
             user_timeout_s=config.idle_s,
             send_buffer_bytes=config.send_buffer_kib * _KIB,
         )
-        self._feed = Feed(config.feed, config.zmq_hwm, config.feed_stale_s, self._recovery, fanout)
+        self._feed = Feed(config.feed, config.zmq_hwm, config.feed_stale_s, self._recovery, fanout, curve)
 
     async def run(self, stop: Stop) -> None:
         """Serve until `stop`, then drain."""

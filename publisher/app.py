@@ -15,7 +15,9 @@ from typing import Any
 import zmq
 
 from execgate.service import lifecycle, logs, options
+from execgate.service.curve import ServerCurve, load_secret
 from execgate.service.exits import EXIT_FAILED, EXIT_OK
+from execgate.service.zap import Allowed, Zap
 from execgate.wire.topics import TopicTemplate
 from execgate.wire.update import Kind, epoch_text
 from publisher.config import DESCRIPTION, EXAMPLES, PublisherConfig
@@ -27,8 +29,11 @@ from publisher.journal.memory import MemoryJournal
 from publisher.journal.recovery import NEW
 from publisher.journal.schema import JournalError
 from publisher.refusals import Refusals
+from publisher.replay import ReplayServer
 from publisher.road import Road
+from publisher.sockets import GATEWAYS, PRODUCERS
 from publisher.sources import lines
+from publisher.sources.acknowledged import AcknowledgedSource
 from publisher.sources.base import Source, SourceError
 from publisher.sources.ingest import IngestSource
 from publisher.sources.synthetic import SyntheticSource
@@ -84,6 +89,9 @@ class Publisher:
         self._refusals = Refusals()
         self._journal, sequencer = self._open_journal()
         self._feed = Feed(context, config.zmq_hwm, self._greet)
+        self._replay = ReplayServer(context, self._journal)
+        self._curve: ServerCurve | None = None
+        self._zap: Zap | None = None
         self._road = Road(sequencer, self._journal, self._feed, self._refusals, config.max_updates)
         self._sources: list[Source] = []
         self._bound: dict[str, Any] = {}
@@ -96,7 +104,9 @@ class Publisher:
             UsageError: an address or a file can't be had.
         """
         try:
-            self._bound["pub"] = self._feed.bind(self._config.pub)
+            self._open_curve()
+            self._bound["pub"] = self._feed.bind(self._config.pub, self._curve)
+            self._bound["replay"] = self._replay.bind(self._config.replay_endpoint, self._curve)
             for name in self._config.source:
                 self._open(name)
             self._tell_epoch()
@@ -109,8 +119,11 @@ class Publisher:
         finally:
             for source in self._sources:
                 source.close()
+            self._replay.close()
             self._feed.close()
             self._journal.close()
+            if self._zap is not None:
+                self._zap.close()
 
     def _open_journal(self) -> tuple[DiskJournal | MemoryJournal, Sequencer]:
         """Open what keeps updates, and say where the numbering goes on.
@@ -139,13 +152,34 @@ class Publisher:
             level = logging.INFO if journal.recovered.begun_because == NEW else logging.WARNING
             _LOG.log(level, "epoch=%s begins: %s", epoch, journal.recovered.begun_because)
 
+    def _open_curve(self) -> None:
+        """Read the keys, and have whoever connects asked for theirs.
+
+        Raises:
+            UsageError: a key or a directory can't be used.
+        """
+        config = self._config
+        if config.curve_key is None:
+            return
+        self._curve = ServerCurve(load_secret("--curve-key", config.curve_key))
+        domains = {}
+        if config.curve_clients is not None:
+            domains[GATEWAYS] = Allowed("--curve-clients", config.curve_clients)
+        if config.curve_producers is not None:
+            domains[PRODUCERS] = Allowed("--curve-producers", config.curve_producers)
+        self._zap = Zap(self._context, domains)
+
     def _open(self, name: str) -> None:
         if name == "synthetic":
             self._sources.append(SyntheticSource(self._config))
         elif name == "ingest":
             ingest = IngestSource(self._context, self._template, self._refusals)
             self._sources.append(ingest)  # before it can fail, so that it is closed
-            self._bound["ingest"] = ingest.bind(self._config.ingest)
+            self._bound["ingest"] = ingest.bind(self._config.ingest, self._curve)
+        elif name == "ingest-ack":
+            acknowledged = AcknowledgedSource(self._context, self._refusals, lambda: self._journal.trouble)
+            self._sources.append(acknowledged)
+            self._bound["ingest_ack"] = acknowledged.bind(self._config.ingest_ack, self._curve)
         else:
             due = lines.schedule(self._config.line_pace, self._config.rate)
             self._sources.append(lines.LineSource(name, due, self._refusals))

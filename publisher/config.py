@@ -5,7 +5,7 @@
 
 from dataclasses import dataclass
 
-from execgate.service.endpoints import parse_zmq_endpoint, require_loopback
+from execgate.service.endpoints import parse_zmq_endpoint, replay_endpoint, require_loopback
 from execgate.service.options import number_range, one_of, option, positive_number, whole_number
 from execgate.wire.topics import TopicTemplate
 from publisher.log import Retention
@@ -36,9 +36,9 @@ def parse_source(text: str) -> str:
     Raises:
         ValueError: says what was expected.
     """
-    if text in ("synthetic", "-", "ingest") or (text.startswith("file:") and text != "file:"):
+    if text in ("synthetic", "-", "ingest", "ingest-ack") or (text.startswith("file:") and text != "file:"):
         return text
-    raise ValueError("expected synthetic, file:PATH, - (standard input) or ingest")
+    raise ValueError("expected synthetic, file:PATH, - (standard input), ingest or ingest-ack")
 
 
 def duration(text: str) -> float:
@@ -80,7 +80,8 @@ class PublisherConfig:
 
     source: tuple[str, ...] = option(
         ("synthetic",),
-        "where execs come from: synthetic, file:PATH, - (standard input) or ingest; may be given several times",
+        "where execs come from: synthetic, file:PATH, - (standard input), ingest or ingest-ack; may be given "
+        "several times",
         parse=parse_source,
         metavar="SOURCE",
         repeatable=True,
@@ -120,9 +121,21 @@ class PublisherConfig:
         parse=parse_zmq_endpoint,
         metavar="ENDPOINT",
     )
+    replay: str | None = option(
+        None,
+        "endpoint where gateways ask for history (default: the port after --pub's, or its path and '.replay')",
+        parse=parse_zmq_endpoint,
+        metavar="ENDPOINT",
+    )
     ingest: str = option(
         "tcp://127.0.0.1:5553",
         "endpoint for programs that push execs, with --source ingest",
+        parse=parse_zmq_endpoint,
+        metavar="ENDPOINT",
+    )
+    ingest_ack: str = option(
+        "tcp://127.0.0.1:5554",
+        "endpoint for programs that push execs and are told what became of them, with --source ingest-ack",
         parse=parse_zmq_endpoint,
         metavar="ENDPOINT",
     )
@@ -188,7 +201,20 @@ class PublisherConfig:
         parse=whole_number(0, 10_000_000),
         metavar="N",
     )
-    insecure_feed: bool = option(False, "allow ZeroMQ endpoints off the loopback, which anybody can then reach")
+    curve_key: str | None = option(
+        None,
+        "speak CURVE on every ZeroMQ endpoint, with the secret key in FILE (execgate keygen)",
+        metavar="FILE",
+    )
+    curve_clients: str | None = option(
+        None, "directory with the public keys of the gateways, which may have the feed and replay", metavar="DIR"
+    )
+    curve_producers: str | None = option(
+        None, "directory with the public keys of the programs that may push execs", metavar="DIR"
+    )
+    insecure_feed: bool = option(
+        False, "allow ZeroMQ endpoints off the loopback without CURVE, which anybody can then reach"
+    )
     log_level: str = option(
         "info",
         "debug, info, warning or error",
@@ -210,9 +236,39 @@ class PublisherConfig:
         for source in self.source:
             if self.source.count(source) > 1:
                 raise ValueError(f"--source {source}: expected once")
-        require_loopback("--pub", self.pub, self.insecure_feed)
-        if "ingest" in self.source:
-            require_loopback("--ingest", self.ingest, self.insecure_feed)
+        self._check_curve()
+        endpoints = {"--pub": self.pub, "--replay": self.replay_endpoint}
+        for source in self.ingests:
+            endpoints[f"--{source}"] = self.ingest if source == "ingest" else self.ingest_ack
+        for flag, endpoint in endpoints.items():
+            require_loopback(flag, endpoint, insecure=self.insecure_feed, has_curve=self.curve_key is not None)
+
+    def _check_curve(self) -> None:
+        if self.curve_key is None:
+            for flag, value in (
+                ("--curve-clients", self.curve_clients),
+                ("--curve-producers", self.curve_producers),
+            ):
+                if value is not None:
+                    raise ValueError(f"{flag}: expected --curve-key FILE next to it")
+            return
+        if self.curve_clients is None:
+            raise ValueError("--curve-key: expected --curve-clients DIR next to it, with the keys of the gateways")
+        if self.ingests and self.curve_producers is None:
+            raise ValueError(
+                f"--curve-key and --source {self.ingests[0]}: expected --curve-producers DIR next to them, with "
+                "the keys of who may push execs"
+            )
+
+    @property
+    def ingests(self) -> list[str]:
+        """The sources that other programs connect to."""
+        return [source for source in self.source if source in ("ingest", "ingest-ack")]
+
+    @property
+    def replay_endpoint(self) -> str:
+        """Where gateways ask for what they missed."""
+        return self.replay or replay_endpoint(self.pub)
 
     @property
     def retention(self) -> Retention:

@@ -126,6 +126,17 @@ def load_directory(flag: str, path: str) -> dict[bytes, str]:
     return {load_public(flag, str(Path(path) / name)): name.removesuffix(PUBLIC_SUFFIX) for name in names}
 
 
+def client_curve(key: str | None, server: str | None) -> ClientCurve | None:
+    """Read what `--curve-key` and `--curve-server` name; None where they are not given.
+
+    Raises:
+        UsageError: a file can't be used.
+    """
+    if key is None or server is None:
+        return None
+    return ClientCurve(load_secret("--curve-key", key), load_public("--curve-server", server))
+
+
 def _write(path: Path, mode: int, comment: str, key: bytes) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     with os.fdopen(descriptor, "wb") as file:

@@ -76,18 +76,42 @@ def parse_zmq_endpoint(text: str) -> str:
     raise ValueError("expected tcp://HOST:PORT or ipc://PATH")
 
 
-def require_loopback(flag: str, endpoint: str, insecure: bool) -> None:
+def replay_endpoint(feed: str) -> str:
+    """Return the default place to ask for history: the port after the feed's, or its path + `.replay`.
+
+    Port 0 stays 0: any free one.
+
+    Raises:
+        UsageError: there is no port after the feed's.
+    """
+    scheme, _, rest = feed.partition("://")
+    if scheme == "ipc":
+        return f"{feed}.replay"
+    host, _, port = rest.rpartition(":")
+    if int(port) == 65535:
+        raise UsageError(f"--replay: no port after that of {feed}; say --replay ENDPOINT")
+    return f"tcp://{host}:{int(port) and int(port) + 1}"
+
+
+def require_loopback(flag: str, endpoint: str, *, insecure: bool, has_curve: bool) -> None:
     """Refuse a ZeroMQ endpoint that others can reach: an open one is an unauthenticated denial of service.
+
+    Args:
+        flag: names the endpoint in an error.
+        endpoint: what is bound, or connected to.
+        insecure: whether the operator wants it so.
+        has_curve: whether only peers with known keys get in.
 
     Raises:
         UsageError: names the flag, the endpoint, and what would allow it.
     """
     scheme, _, rest = endpoint.partition("://")
-    if insecure or scheme == "ipc" or is_loopback_host(rest.rpartition(":")[0].strip("[]")):
+    if insecure or has_curve or scheme == "ipc" or is_loopback_host(rest.rpartition(":")[0].strip("[]")):
         return
     raise UsageError(
-        f"{flag} {endpoint}: not on the loopback, and a ZeroMQ port has no authentication yet; "
-        "use tcp://127.0.0.1:PORT or ipc://PATH, or say --insecure-feed on a network you trust"
+        f"{flag} {endpoint}: not on the loopback, and without CURVE anybody may connect; say --curve-key and its "
+        "companions (docs/security.md), use tcp://127.0.0.1:PORT or ipc://PATH, or say --insecure-feed on a "
+        "network you trust"
     )
 
 

@@ -6,7 +6,7 @@
     [batch id, BUSY, {"reason"}]                                 nothing of it was taken: send it again, later
 
 A batch whose id is known is answered again and not taken again: the road and the journal see to that. Unlike
-ingest this source reads when nobody asks it for batches, so that it can say that it is busy; what waits is bounded.
+ingest this source reads when nobody asks it for batches, so as to say that it is busy; what waits is bounded.
 """
 
 import asyncio

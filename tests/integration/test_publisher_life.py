@@ -21,9 +21,9 @@ QUIET = ("publisher", "--source", "ingest", "--ingest", FREE)
 def test_ready_names_what_was_bound() -> None:
     with running(*QUIET, "--pub", FREE) as publisher:
         facts = publisher.ready()
-        assert set(facts) == {"pid", "pub", "ingest", "epoch"}
+        assert set(facts) == {"pid", "pub", "replay", "ingest", "epoch"}
         assert int(facts["pid"]) == publisher.pid
-        for endpoint in (facts["pub"], facts["ingest"]):
+        for endpoint in (facts["pub"], facts["replay"], facts["ingest"]):
             host, port = endpoint.removeprefix("tcp://").split(":")
             assert host == "127.0.0.1"
             socket.create_connection((host, int(port)), timeout=5).close()

@@ -31,6 +31,8 @@ def test_the_defaults_are_the_loopback_and_the_port_of_2012() -> None:
         (["--stats-listen", "10.0.0.1:1"], "--stats-listen 10.0.0.1:1: not on the loopback"),
         (["--feed", "udp://x:1"], "--feed 'udp://x:1': expected tcp://HOST:PORT or ipc://PATH"),
         (["--feed", "tcp://10.0.0.1:5550"], "--feed tcp://10.0.0.1:5550: not on the loopback"),
+        (["--curve-key", "k"], "--curve-key without --curve-server: CURVE takes both"),
+        (["--curve-server", "k"], "--curve-server without --curve-key: CURVE takes both"),
         (["--workers", "0"], "--workers '0': expected a whole number from 1 to 256"),
         (["--workers", "257"], "--workers '257': expected a whole number from 1 to 256"),
         (["--max-connections", "0"], "--max-connections '0': expected a whole number from 1"),

@@ -19,7 +19,10 @@ def config(*arguments: str, environment: dict[str, str] | None = None) -> Publis
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (["--source", "kafka"], "--source 'kafka': expected synthetic, file:PATH, - (standard input) or ingest"),
+        (
+            ["--source", "kafka"],
+            "--source 'kafka': expected synthetic, file:PATH, - (standard input), ingest or ingest-ack",
+        ),
         (["--source", "file:"], "--source 'file:': expected"),
         (["--source", "-", "--source", "-"], "--source -: expected once"),
         (["--rate", "0"], "--rate '0': expected a number over 0"),
@@ -35,6 +38,19 @@ def config(*arguments: str, environment: dict[str, str] | None = None) -> Publis
         (["--pub", "tcp://0.0.0.0:1"], "--pub tcp://0.0.0.0:1: not on the loopback"),
         (["--pub", "tcp://*:1"], "--pub tcp://*:1: not on the loopback"),
         (["--source", "ingest", "--ingest", "tcp://10.0.0.1:1"], "--ingest tcp://10.0.0.1:1: not on the loopback"),
+        (["--source", "ingest-ack", "--ingest-ack", "tcp://*:1"], "--ingest-ack tcp://*:1: not on the loopback"),
+        (["--replay", "tcp://10.0.0.1:1"], "--replay tcp://10.0.0.1:1: not on the loopback"),
+        (
+            ["--pub", "tcp://127.0.0.1:65535"],
+            "--replay: no port after that of tcp://127.0.0.1:65535; say --replay",
+        ),
+        (["--curve-clients", "d"], "--curve-clients: expected --curve-key FILE next to it"),
+        (["--curve-producers", "d"], "--curve-producers: expected --curve-key FILE next to it"),
+        (["--curve-key", "k"], "--curve-key: expected --curve-clients DIR next to it"),
+        (
+            ["--curve-key", "k", "--curve-clients", "d", "--source", "ingest-ack"],
+            "--curve-key and --source ingest-ack: expected --curve-producers DIR next to them",
+        ),
         (["--topic", "ex.{symbol}"], "--topic 'ex.{symbol}': expected a delimiter"),
         (["--log-level", "loud"], "--log-level 'loud': expected one of"),
     ],
@@ -48,6 +64,17 @@ def test_a_bad_setting_is_named_with_what_was_expected(arguments: list[str], rea
 def test_an_address_off_the_loopback_is_taken_where_the_operator_says_so() -> None:
     assert config("--pub", "tcp://*:1", "--insecure-feed").pub == "tcp://*:1"
     assert config("--ingest", "tcp://10.0.0.1:1").source == ("synthetic",)  # not bound, so not refused
+
+
+def test_with_curve_an_address_off_the_loopback_is_taken() -> None:
+    keys = ("--curve-key", "k", "--curve-clients", "d", "--curve-producers", "p")
+    assert config(*keys, "--pub", "tcp://*:1", "--source", "ingest", "--ingest", "tcp://*:9").pub == "tcp://*:1"
+
+
+def test_replay_is_next_to_the_feed_unless_it_is_said_where() -> None:
+    assert config().replay_endpoint == "tcp://127.0.0.1:5551"
+    assert config("--pub", "tcp://127.0.0.1:0").replay_endpoint == "tcp://127.0.0.1:0"
+    assert config("--replay", "tcp://127.0.0.1:9").replay_endpoint == "tcp://127.0.0.1:9"
 
 
 def test_the_pace_of_lines_follows_the_rate() -> None:

@@ -12,6 +12,7 @@ from execgate.service.endpoints import (
     is_loopback_host,
     parse_tcp_address,
     parse_zmq_endpoint,
+    replay_endpoint,
     require_loopback,
     resolve,
 )
@@ -115,7 +116,7 @@ def test_what_is_no_zmq_endpoint_is_refused(text: str) -> None:
     ["tcp://127.0.0.1:5550", "tcp://127.0.0.2:5550", "tcp://localhost:5550", "tcp://[::1]:5550", "ipc:///run/x"],
 )
 def test_a_feed_on_the_loopback_is_allowed(endpoint: str) -> None:
-    require_loopback("--pub", endpoint, insecure=False)
+    require_loopback("--pub", endpoint, insecure=False, has_curve=False)
 
 
 @pytest.mark.parametrize(
@@ -132,10 +133,31 @@ def test_a_feed_on_the_loopback_is_allowed(endpoint: str) -> None:
 def test_a_feed_that_others_reach_needs_the_word_insecure(endpoint: str) -> None:
     """An open ZeroMQ port is an unauthenticated denial of service."""
     with pytest.raises(UsageError) as caught:
-        require_loopback("--pub", endpoint, insecure=False)
+        require_loopback("--pub", endpoint, insecure=False, has_curve=False)
     assert f"--pub {endpoint}" in str(caught.value)
     assert "--insecure-feed" in str(caught.value)
-    require_loopback("--pub", endpoint, insecure=True)
+    require_loopback("--pub", endpoint, insecure=True, has_curve=False)
+    require_loopback("--pub", endpoint, insecure=False, has_curve=True)
+
+
+@pytest.mark.parametrize(
+    ("feed", "replay"),
+    [
+        ("tcp://127.0.0.1:5550", "tcp://127.0.0.1:5551"),
+        ("tcp://[::1]:1", "tcp://[::1]:2"),
+        ("tcp://*:65534", "tcp://*:65535"),
+        ("tcp://localhost:0", "tcp://localhost:0"),
+        ("ipc:///run/feed", "ipc:///run/feed.replay"),
+        ("ipc://@feed", "ipc://@feed.replay"),
+    ],
+)
+def test_history_is_next_to_the_feed(feed: str, replay: str) -> None:
+    assert replay_endpoint(feed) == replay
+
+
+def test_there_is_no_port_after_the_last() -> None:
+    with pytest.raises(UsageError, match="no port after that of tcp://x:65535; say --replay"):
+        replay_endpoint("tcp://x:65535")
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ needs_machine = pytest.mark.skipif(
 
 @needs_machine
 def test_lagging_connections_meet_their_modes_policy_and_the_others_alone_are_measured() -> None:
-    """Of six the first never reads (mode all), the second reads slowly (volatile); four take half of the topics."""
+    """Of six the 1st never reads (mode all), the 2nd reads slowly (volatile); four take half of the topics."""
     said = (take_only(["*"]), take_only(["*"], "volatile"))
 
     def say(index: int) -> tuple[str, ...]:

@@ -2,20 +2,27 @@
  *
  * It opens N WebSockets, then either receives a stream or sends orders, and counts what arrives: messages, gaps,
  * duplicates, a hash of the content, latency from the "ts_us" that each message carries. It knows nothing of any
- * server: whatever stands around the data, it looks for "ts_us": and "seq": in a text frame.
+ * server: whatever stands around the data, it looks for "ts_us": and "seq": in a text frame. A compressed message is
+ * counted and not looked into.
  *
  *   client HOST PORT CONNECTIONS SECONDS [option value]...
  *     connect-rate N   new connections a second (default 2000)
  *     path P           default /ws
- *     say TEXT         text message to send once connected (may come twice)
+ *     say FILE         a line a connection: what it says once connected, texts separated by tabs
+ *     deflate 1        offer permessage-deflate; a server that does not take it fails the connection
  *     orders closed    each connection sends its next order when the last is answered
- *     orders N         N orders a second over all connections, on a fixed schedule
- *     stuck N          the first N connections are never read again once open, and count for nothing
- *     wait-close 1     afterwards, wait for a line on standard input before closing (memory is read meanwhile)
+ *     orders N         N orders a second over all connections, on a fixed schedule; latency is from when one was due
+ *     log-orders 1     print "order ANSWERED_WALL_US LATENCY_US" for each answer
+ *     intervals MS     print "interval WALL_US MESSAGES P99_US MAX_US SKIMMED_BYTES" every MS, for what came in it
+ *   Of the connections (only the rest is measured):
+ *     stuck N          the first N are never read again once open
+ *     slow N           the next N are read SLOW_BYTES every SLOW_EVERY_US, through a small receive buffer
+ *     skim N           N, spread over those behind, are read as fast as any, but what comes is only counted in bytes:
+ *                      the kernel throws it away, which spares this program most of its work
  *
  * Prints "connected N failed N" when all have been tried, "start" when it begins to count, "end" when it stops
  * (2 s without counting lie before "start"), and one line of JSON. The driver samples the server's CPU at those
- * words. Times are microseconds.
+ * words. Then it waits for the end of its standard input, all connections open. Times are microseconds.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -33,34 +40,48 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { UNUSED, CONNECTING, SHAKING, OPEN, STUCK, DEAD };
+#define SMALL_BUFFER 16384 /* SO_RCVBUF of who is stuck or slow: what they do not read waits at the server */
+#define SLOW_EVERY_US 100000
+#define SLOW_BYTES 2000 /* 20 KB/s */
+#define SPIN_RATE 1000 /* from so many orders a second on it waits for the next without sleeping */
+
+enum state { UNUSED, CONNECTING, SHAKING, OPEN, DEAD };
+enum kind { MEASURED, STUCK, SLOW, SKIMMED };
 
 struct connection {
-    int fd, state;
-    uint64_t last_seq, sent_us;
+    int fd;
+    enum state state;
+    enum kind kind;
+    uint64_t last_seq;
+    uint64_t next_read_us; /* of a slow one */
     uint8_t *rest; /* the beginning of a frame that has not arrived whole */
     size_t rest_length;
 };
 
 static struct connection *connections;
-static int epoll_fd, opened, failed;
+static int wanted, epoll_fd, opened, failed;
 static uint8_t buffer[4 << 20];
-static const char *path = "/ws", *say[2];
-static int say_count;
+static const char *path = "/ws";
+static char **say; /* a line a connection */
 static char host[64];
 static int port;
 
-static int counting, orders_closed, stuck;
-static double orders_rate;
+static int counting, orders_closed, log_orders, deflate, stuck, slow, skimmed;
+static double orders_rate, connect_rate = 2000;
+static uint64_t interval_us;
 static uint64_t messages, bytes, missing, duplicates, reordered, content_differs, closed_by_server;
-static uint64_t orders_sent, orders_answered, order_number;
+static uint64_t skimmed_bytes, slow_bytes;
+
+#define ORDERS 65536 /* more than are ever on their way */
+static uint64_t due_us_of[ORDERS], order_number, orders_sent, orders_answered;
 
 #define SEQS 65536
 static uint64_t seq_of[SEQS], hash_of[SEQS], first_us[SEQS], last_us[SEQS];
 static uint32_t seen[SEQS];
 
 #define BUCKETS 26000
-static uint64_t histogram[BUCKETS], recorded;
+static struct histogram { uint64_t counts[BUCKETS], recorded; } all, interval;
+static uint64_t interval_skimmed;
 
 static uint64_t now_us(clockid_t clock) {
     struct timespec t;
@@ -70,16 +91,17 @@ static uint64_t now_us(clockid_t clock) {
 
 static void record(int64_t us) {
     uint64_t v = us < 0 ? 0 : us > 0xffffffffLL ? 0xffffffffULL : (uint64_t)us;
-    int shift = v < 2048 ? 0 : 64 - __builtin_clzll(v) - 11;
-    histogram[shift * 1024 + (v >> shift)]++;
-    recorded++;
+    int shift = v < 2048 ? 0 : 64 - __builtin_clzll(v) - 11, bucket = shift * 1024 + (v >> shift);
+    all.counts[bucket]++;
+    all.recorded++;
+    if (interval_us) { interval.counts[bucket]++; interval.recorded++; }
 }
 
-static double percentile(double percent) {
-    uint64_t wanted = (uint64_t)(recorded * percent / 100.0 + 0.999999), reached = 0;
+static double percentile(const struct histogram *of, double percent) {
+    uint64_t rank = (uint64_t)(of->recorded * percent / 100.0 + 0.999999), reached = 0;
     for (int i = 0; i < BUCKETS; i++) {
-        reached += histogram[i];
-        if (reached >= wanted && reached) {
+        reached += of->counts[i];
+        if (reached >= rank && reached) {
             int shift = i < 2048 ? 0 : i / 1024 - 1;
             return (double)(((uint64_t)(i - shift * 1024) + 1) << shift) - 1;
         }
@@ -110,15 +132,15 @@ static void send_text(struct connection *c, const char *text, size_t length) {
     if (send(c->fd, frame, n, MSG_NOSIGNAL) != (ssize_t)n) { fprintf(stderr, "short send\n"); exit(1); }
 }
 
-static void send_order(struct connection *c) {
+static void send_order(struct connection *c, uint64_t due_us) {
     char text[1024];
-    c->sent_us = now_us(CLOCK_MONOTONIC);
+    due_us_of[++order_number % ORDERS] = due_us;
     int n = snprintf(text, sizeof text,
         "{\"event\":\"order-request\",\"data\":{\"request\":%llu,\"rows\":1,\"timestamp\":%llu,\"address\":\"bench\","
         "\"execs\":[{\"sequence\":0,\"activityDateStr\":\"2026-11-24\",\"com\":3,\"price\":42,\"accountId\":1772139,"
         "\"symbol\":\"QQQ\",\"transaction\":\"STO\",\"description\":\"QQQ Stock\",\"qty\":100,\"key\":\"QQQ:::S\","
         "\"netAmount\":420}]}}",
-        (unsigned long long)++order_number, (unsigned long long)(now_us(CLOCK_REALTIME) / 1000));
+        (unsigned long long)order_number, (unsigned long long)(now_us(CLOCK_REALTIME) / 1000));
     send_text(c, text, n);
     if (counting) orders_sent++;
 }
@@ -151,18 +173,24 @@ static void take_update(struct connection *c, const uint8_t *payload, size_t len
     c->last_seq = seq;
 }
 
+static void take_answer(struct connection *c, const uint8_t *payload, size_t length, uint64_t wall_us) {
+    uint64_t now = now_us(CLOCK_MONOTONIC);
+    int64_t latency_us = now - due_us_of[number_after(payload, length, "\"request\":", 10) % ORDERS];
+    if (counting) { orders_answered++; record(latency_us); }
+    if (log_orders) printf("order %llu %lld\n", (unsigned long long)wall_us, (long long)latency_us);
+    if (orders_closed) send_order(c, now);
+}
+
 static void take_text(struct connection *c, const uint8_t *payload, size_t length, uint64_t wall_us) {
     if (length == 1 && payload[0] == '2') { send_text(c, "3", 1); return; } /* Engine.IO's ping */
-    if ((orders_closed || orders_rate) && memmem(payload, length < 64 ? length : 64, "order-response", 14)) {
-        if (counting) { orders_answered++; record((int64_t)(now_us(CLOCK_MONOTONIC) - c->sent_us)); }
-        if (orders_closed) send_order(c);
-        return;
-    }
-    take_update(c, payload, length, wall_us);
+    if ((orders_closed || orders_rate) && memmem(payload, length < 64 ? length : 64, "order-response", 14))
+        take_answer(c, payload, length, wall_us);
+    else take_update(c, payload, length, wall_us);
 }
 
 static void die(struct connection *c) {
-    if (c->state == OPEN) closed_by_server++; else failed++;
+    if (c->state != OPEN) failed++;
+    else if (c->kind != SLOW) closed_by_server++; /* of a slow one it is the server's to say */
     close(c->fd);
     c->state = DEAD;
 }
@@ -181,8 +209,9 @@ static size_t take_frames(struct connection *c, const uint8_t *data, size_t leng
             for (int i = 0; i < 8; i++) size = size << 8 | data[at + 2 + i];
         }
         if (length - at < head + size) break;
-        int opcode = data[at] & 15;
-        if (opcode == 1) take_text(c, data + at + head, size, wall_us);
+        int opcode = data[at] & 15, compressed = data[at] & 0x40;
+        if (compressed) { if (counting) { messages++; bytes += size; } }
+        else if (opcode == 1) take_text(c, data + at + head, size, wall_us);
         else if (opcode == 9) {
             uint8_t pong[6] = {0x8a, 0x80, 0, 0, 0, 0};
             if (size == 0 && send(c->fd, pong, 6, MSG_NOSIGNAL) != 6) return length;
@@ -197,14 +226,42 @@ static void shake(struct connection *c) {
     int n = snprintf(request, sizeof request,
         "GET %s HTTP/1.1\r\nHost: %s:%d\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
-        "%s\r\n", path, host, port, orders_closed || orders_rate ? "Sec-WebSocket-Protocol: execgate.1\r\n" : "");
+        "%s%s\r\n", path, host, port, orders_closed || orders_rate ? "Sec-WebSocket-Protocol: execgate.1\r\n" : "",
+        deflate ? "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n" : "");
     if (send(c->fd, request, n, MSG_NOSIGNAL) != n) { die(c); return; }
     c->state = SHAKING;
     struct epoll_event e = {.events = EPOLLIN, .data.ptr = c};
     epoll_ctl(epoll_fd, EPOLL_CTL_MOD, c->fd, &e);
 }
 
+static void say_hello(struct connection *c) {
+    if (!say) return;
+    for (char *text = say[c - connections]; *text;) {
+        size_t length = strcspn(text, "\t");
+        send_text(c, text, length);
+        text += length + (text[length] == '\t');
+    }
+}
+
+static void skim(struct connection *c) {
+    ssize_t n = recv(c->fd, NULL, 16 << 20, MSG_TRUNC); /* TCP discards so much without copying it */
+    if (n <= 0) { if (n == 0 || (errno != EAGAIN && errno != EINTR)) die(c); return; }
+    if (counting) { skimmed_bytes += n; interval_skimmed += n; }
+}
+
+/* Let every slow connection whose time has come read a little. */
+static void read_slowly(uint64_t now) {
+    for (struct connection *c = connections + stuck; c < connections + stuck + slow; c++) {
+        if (c->state != OPEN || now < c->next_read_us) continue;
+        c->next_read_us = now + SLOW_EVERY_US;
+        ssize_t n = recv(c->fd, buffer, SLOW_BYTES, 0);
+        if (n > 0 && counting) slow_bytes += n;
+        if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) die(c);
+    }
+}
+
 static void read_from(struct connection *c) {
+    if (c->state == OPEN && c->kind == SKIMMED) { skim(c); return; }
     size_t held = c->rest_length;
     if (held) memcpy(buffer, c->rest, held);
     ssize_t n = recv(c->fd, buffer + held, sizeof buffer - held - 1, 0);
@@ -214,14 +271,17 @@ static void read_from(struct connection *c) {
     if (c->state == SHAKING) {
         uint8_t *end = memmem(buffer, length, "\r\n\r\n", 4);
         if (end) {
+            size_t head = end + 4 - buffer;
             if (memcmp(buffer, "HTTP/1.1 101", 12)) { die(c); return; }
+            if (deflate && !memmem(buffer, head, "permessage-deflate", 18)) { die(c); return; }
             c->state = OPEN;
             opened++;
-            used = end + 4 - buffer;
-            for (int i = 0; i < say_count; i++) send_text(c, say[i], strlen(say[i]));
-            if (c - connections < stuck) {
+            used = head;
+            say_hello(c);
+            if (c->kind == SKIMMED) return;
+            if (c->kind == STUCK || c->kind == SLOW) {
                 epoll_ctl(epoll_fd, EPOLL_CTL_DEL, c->fd, NULL);
-                c->state = STUCK;
+                c->next_read_us = now_us(CLOCK_MONOTONIC) + SLOW_EVERY_US * (c - connections) / wanted; /* not all at once */
                 return;
             }
         }
@@ -236,11 +296,19 @@ static void read_from(struct connection *c) {
     }
 }
 
+static enum kind kind_of(int index) {
+    if (index < stuck + slow) return index < stuck ? STUCK : SLOW;
+    long place = index - stuck - slow, rest = wanted - stuck - slow, measured = rest - skimmed;
+    return place * measured / rest < (place + 1) * measured / rest ? MEASURED : SKIMMED;
+}
+
 static void begin(struct connection *c) {
+    c->kind = kind_of(c - connections);
     c->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (c->fd < 0) { failed++; c->state = DEAD; return; }
-    int one = 1;
+    int one = 1, small = SMALL_BUFFER;
     setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    if (c->kind == STUCK || c->kind == SLOW) setsockopt(c->fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
     struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(port)};
     inet_pton(AF_INET, host, &a.sin_addr);
     c->state = CONNECTING;
@@ -264,25 +332,7 @@ static void turn(int timeout_ms) {
     }
 }
 
-int main(int argc, char **argv) {
-    if (argc < 5) { fprintf(stderr, "usage: client HOST PORT CONNECTIONS SECONDS [option value]...\n"); return 2; }
-    snprintf(host, sizeof host, "%s", argv[1]);
-    port = atoi(argv[2]);
-    int wanted = atoi(argv[3]), wait_close = 0;
-    double seconds = atof(argv[4]), connect_rate = 2000;
-    for (int i = 5; i + 1 < argc; i += 2) {
-        if (!strcmp(argv[i], "connect-rate")) connect_rate = atof(argv[i + 1]);
-        else if (!strcmp(argv[i], "path")) path = argv[i + 1];
-        else if (!strcmp(argv[i], "say") && say_count < 2) say[say_count++] = argv[i + 1];
-        else if (!strcmp(argv[i], "stuck")) stuck = atoi(argv[i + 1]);
-        else if (!strcmp(argv[i], "wait-close")) wait_close = atoi(argv[i + 1]);
-        else if (!strcmp(argv[i], "orders")) {
-            if (!strcmp(argv[i + 1], "closed")) orders_closed = 1; else orders_rate = atof(argv[i + 1]);
-        } else { fprintf(stderr, "unknown option %s\n", argv[i]); return 2; }
-    }
-    setvbuf(stdout, NULL, _IOLBF, 0);
-    connections = calloc(wanted, sizeof *connections);
-    epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+static double connect_all(void) { /* returns how many seconds it took */
     uint64_t start = now_us(CLOCK_MONOTONIC), deadline = start + (uint64_t)(wanted / connect_rate * 1e6) + 20000000;
     int begun = 0;
     while (opened + failed < wanted && now_us(CLOCK_MONOTONIC) < deadline) {
@@ -290,53 +340,116 @@ int main(int argc, char **argv) {
         for (; begun < wanted && begun < due; begun++) begin(&connections[begun]);
         turn(1);
     }
-    double ramp_s = (now_us(CLOCK_MONOTONIC) - start) / 1e6;
-    failed += wanted - opened - failed;
+    failed = wanted - opened;
+    return (now_us(CLOCK_MONOTONIC) - start) / 1e6;
+}
+
+/* Send the orders whose time has come; return for how many milliseconds there is no other, at most 10. */
+static int send_due_orders(uint64_t start_us, double *behind_us) {
+    static uint64_t scheduled;
+    for (;;) {
+        uint64_t now = now_us(CLOCK_MONOTONIC), due_us = start_us + (uint64_t)(scheduled * 1e6 / orders_rate);
+        if (now < due_us) {
+            uint64_t left_ms = (due_us - now) / 1000;
+            return orders_rate >= SPIN_RATE ? 0 : left_ms < 10 ? left_ms : 10;
+        }
+        if (counting && now - due_us > *behind_us) *behind_us = now - due_us;
+        struct connection *c = &connections[scheduled++ % wanted];
+        if (c->state == OPEN) send_order(c, due_us);
+    }
+}
+
+static void tell_interval(void) {
+    static uint64_t due_us;
+    uint64_t now = now_us(CLOCK_MONOTONIC);
+    if (now < due_us) return;
+    if (due_us)
+        printf("interval %llu %llu %.0f %.0f %llu\n", (unsigned long long)now_us(CLOCK_REALTIME),
+               (unsigned long long)interval.recorded, percentile(&interval, 99), percentile(&interval, 100),
+               (unsigned long long)interval_skimmed);
+    memset(&interval, 0, sizeof interval);
+    interval_skimmed = 0;
+    due_us = now + interval_us;
+}
+
+static double cpu_s(void) {
+    struct rusage used;
+    getrusage(RUSAGE_SELF, &used);
+    return used.ru_utime.tv_sec + used.ru_stime.tv_sec + (used.ru_utime.tv_usec + used.ru_stime.tv_usec) / 1e6;
+}
+
+static void read_lines(const char *name) { /* into say: one for each connection */
+    FILE *file = fopen(name, "r");
+    if (!file) { perror(name); exit(2); }
+    say = calloc(wanted, sizeof *say);
+    for (int i = 0; i < wanted; i++) {
+        size_t room = 0;
+        ssize_t length = getline(&say[i], &room, file);
+        if (length < 0) { fprintf(stderr, "%s: %d lines for %d connections\n", name, i, wanted); exit(2); }
+        say[i][strcspn(say[i], "\n")] = 0;
+    }
+    fclose(file);
+}
+
+static void read_option(const char *name, const char *value) {
+    if (!strcmp(name, "connect-rate")) connect_rate = atof(value);
+    else if (!strcmp(name, "path")) path = value;
+    else if (!strcmp(name, "say")) read_lines(value);
+    else if (!strcmp(name, "deflate")) deflate = atoi(value);
+    else if (!strcmp(name, "orders") && !strcmp(value, "closed")) orders_closed = 1;
+    else if (!strcmp(name, "orders")) orders_rate = atof(value);
+    else if (!strcmp(name, "log-orders")) log_orders = atoi(value);
+    else if (!strcmp(name, "intervals")) interval_us = atoi(value) * 1000;
+    else if (!strcmp(name, "stuck")) stuck = atoi(value);
+    else if (!strcmp(name, "slow")) slow = atoi(value);
+    else if (!strcmp(name, "skim")) skimmed = atoi(value);
+    else { fprintf(stderr, "unknown option %s\n", name); exit(2); }
+}
+
+int main(int argc, char **argv) {
+    if (argc < 5) { fprintf(stderr, "usage: client HOST PORT CONNECTIONS SECONDS [option value]...\n"); return 2; }
+    snprintf(host, sizeof host, "%s", argv[1]);
+    port = atoi(argv[2]);
+    wanted = atoi(argv[3]);
+    double seconds = atof(argv[4]), behind_us = 0, cpu_before_s = 0;
+    for (int i = 5; i + 1 < argc; i += 2) read_option(argv[i], argv[i + 1]);
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    connections = calloc(wanted, sizeof *connections);
+    epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    double ramp_s = connect_all();
     printf("connected %d failed %d\n", opened, failed);
+    uint64_t start_us = now_us(CLOCK_MONOTONIC), begin_us = start_us + 2000000, end_us = begin_us + (uint64_t)(seconds * 1e6);
     if (orders_closed)
-        for (int i = 0; i < wanted; i++) if (connections[i].state == OPEN) send_order(&connections[i]);
-    uint64_t begin_us = now_us(CLOCK_MONOTONIC) + 2000000, end_us = begin_us + (uint64_t)(seconds * 1e6), now;
-    uint64_t schedule_us = now_us(CLOCK_MONOTONIC), scheduled = 0;
-    struct rusage before = {0}, after;
-    double behind_us = 0;
-    while ((now = now_us(CLOCK_MONOTONIC)) < end_us) {
-        if (!counting && now >= begin_us) { counting = 1; getrusage(RUSAGE_SELF, &before); printf("start\n"); }
-        if (orders_rate) {
-            while (schedule_us + scheduled * 1e6 / orders_rate <= now) {
-                struct connection *c = &connections[scheduled % wanted];
-                double late = now - (schedule_us + scheduled * 1e6 / orders_rate);
-                if (counting && late > behind_us) behind_us = late;
-                scheduled++;
-                if (c->state == OPEN) send_order(c);
-            }
-            turn(0);
-        } else turn(10);
+        for (int i = 0; i < wanted; i++) if (connections[i].state == OPEN) send_order(&connections[i], start_us);
+    for (uint64_t now; (now = now_us(CLOCK_MONOTONIC)) < end_us;) {
+        if (!counting && now >= begin_us) { counting = 1; cpu_before_s = cpu_s(); printf("start\n"); }
+        if (slow) read_slowly(now);
+        if (counting && interval_us) tell_interval();
+        turn(orders_rate ? send_due_orders(start_us, &behind_us) : 10);
     }
     counting = 0;
-    getrusage(RUSAGE_SELF, &after);
+    double cpu_used_s = cpu_s() - cpu_before_s;
     printf("end\n");
-    double cpu_s = (after.ru_utime.tv_sec - before.ru_utime.tv_sec) + (after.ru_stime.tv_sec - before.ru_stime.tv_sec) +
-                   (after.ru_utime.tv_usec - before.ru_utime.tv_usec + after.ru_stime.tv_usec - before.ru_stime.tv_usec) / 1e6;
     double spread = 0;
     uint64_t spread_most = 0, whole = 0;
     for (int i = 0; i < SEQS; i++)
-        if (seen[i] == (uint32_t)(opened - stuck)) {
+        if (seen[i] && seen[i] == (uint32_t)(opened - stuck - slow - skimmed)) {
             uint64_t s = last_us[i] - first_us[i];
             spread += s;
             whole++;
             if (s > spread_most) spread_most = s;
         }
     printf("{\"connected\":%d,\"failed\":%d,\"ramp_s\":%.3f,\"seconds\":%.3f,\"messages\":%llu,\"bytes\":%llu,\"missing\":%llu,"
-           "\"duplicates\":%llu,\"reordered\":%llu,\"content_differs\":%llu,\"closed_by_server\":%llu,"
+           "\"duplicates\":%llu,\"reordered\":%llu,\"content_differs\":%llu,\"closed_by_server\":%llu,\"skimmed_bytes\":%llu,\"slow_bytes\":%llu,"
            "\"p50_us\":%.0f,\"p99_us\":%.0f,\"max_us\":%.0f,\"client_cpu_s\":%.3f,\"spread_mean_us\":%.0f,"
            "\"spread_max_us\":%llu,\"whole_updates\":%llu,\"orders_sent\":%llu,\"orders_answered\":%llu,\"behind_us\":%.0f,\"spins\":%s}\n",
            opened, failed, ramp_s, seconds, (unsigned long long)messages, (unsigned long long)bytes,
            (unsigned long long)missing, (unsigned long long)duplicates, (unsigned long long)reordered,
-           (unsigned long long)content_differs, (unsigned long long)closed_by_server, percentile(50), percentile(99),
-           percentile(100), cpu_s, whole ? spread / whole : 0, (unsigned long long)spread_most,
-           (unsigned long long)whole, (unsigned long long)orders_sent, (unsigned long long)orders_answered, behind_us,
-           orders_rate ? "true" : "false");
+           (unsigned long long)content_differs, (unsigned long long)closed_by_server, (unsigned long long)skimmed_bytes,
+           (unsigned long long)slow_bytes, percentile(&all, 50), percentile(&all, 99), percentile(&all, 100), cpu_used_s, whole ? spread / whole : 0,
+           (unsigned long long)spread_most, (unsigned long long)whole, (unsigned long long)orders_sent,
+           (unsigned long long)orders_answered, behind_us, orders_rate >= SPIN_RATE ? "true" : "false");
     fflush(stdout);
-    if (wait_close && getchar() == EOF) return 0;
+    while (getchar() != EOF) {}
     return 0;
 }

@@ -8,8 +8,8 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks.cases import Case
-from benchmarks.running import run
+from benchmarks.case import Case
+from benchmarks.running import Work, run
 from benchmarks.servers import OURS, SERVERS
 from benchmarks.setup_peers import BENCH, SetupError, peer_python
 
@@ -24,14 +24,16 @@ def profile(case: Case) -> str:
     Native frames are included, so that `send` and the parser of JSON are seen next to Python's functions.
 
     Raises:
-        SetupError: py-spy may not look into another process.
+        SetupError: py-spy may not look into another process, or the case has no work for it.
     """
-    raw = _sample(case, "raw", BENCH / f"profile-{case.name}.txt")
-    graph = _sample(case, "flamegraph", BENCH / f"profile-{case.name}.svg")
+    if case.work is None:
+        raise SetupError(f"{case.name} can't be profiled")
+    raw = _sample(case.work, "raw", BENCH / f"profile-{case.name}.txt")
+    graph = _sample(case.work, "flamegraph", BENCH / f"profile-{case.name}.svg")
     return f"{case.question}\n\n{_top(raw)}\n\nflame graph {graph}\nraw stacks  {raw}"
 
 
-def _sample(case: Case, form: str, path: Path) -> Path:
+def _sample(work: Work, form: str, path: Path) -> Path:
     sampler = str(peer_python().parent / "py-spy")
     options = ["-d", str(_SAMPLED_S), "-r", str(_RATE_HZ), "--native", "-f", form]
     started: list[subprocess.Popen[str]] = []
@@ -40,7 +42,7 @@ def _sample(case: Case, form: str, path: Path) -> Path:
         command = [sampler, "record", *options, "-o", str(path), "-p", str(pid)]
         started.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True))
 
-    run(SERVERS[OURS], replace(case.work, seconds=_LOAD_S), on_start=begin)
+    run(SERVERS[OURS], replace(work, seconds=_LOAD_S), on_start=begin)
     for process in started:
         said, _ = process.communicate(timeout=30)
         if process.returncode:

@@ -1,26 +1,49 @@
-"""One run: a server on its core, the client and the feeder on the other; what the server cost meanwhile.
-
-Starts and ends only its own processes, all of them in a private group a run, on loopback ports.
-"""
+"""One run: a server on its core, the client and the feeder on the other; what the server cost meanwhile."""
 
 import json
-import os
-import socket
 import subprocess
 import sys
 import tempfile
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.processes import (
+    CLIENT_CORE,
+    SERVER_CORE,
+    Process,
+    await_ready,
+    cpu_ns,
+    free_port,
+    gateway_stats,
+    lines_of,
+    process,
+    rss_bytes,
+    tell,
+)
 from benchmarks.servers import OURS, Server
 from benchmarks.setup_peers import build_c
 
-SERVER_CORE, CLIENT_CORE = 1, 0
-_ROOT = Path(__file__).parent.parent
+Figures = dict[str, Any]
+
+WARM_S = 2  # the client does not count its first two seconds
+_HEAD_BYTES = 4  # of a frame of 126 to 65,535 bytes
+_BEHIND = "feeder.stderr"
+_SPARE_S = 2  # the feed lasts so much longer than the client counts
+
+
+def silent(_index: int) -> tuple[str, ...]:
+    """Say nothing once connected."""
+    return ()
+
+
+def take_only(topics: Sequence[str], mode: str = "all") -> tuple[str, ...]:
+    """What a client says to take `topics` alone; it has been subscribed to everything at connect."""
+    names = ",".join(f'"{topic}"' for topic in topics)
+    data = f'{{"topics":[{names}],"mode":"{mode}"}}'
+    return ('{"event":"unsubscribe-execs"}', f'{{"event":"subscribe-execs","data":{data}}}')
 
 
 @dataclass(frozen=True)
@@ -30,12 +53,15 @@ class Work:
     Attributes:
         connections, connect_rate: how many clients, and how many new ones a second.
         rate: updates a second; 0 for none.
-        size: bytes of an update's data.
         seconds: measured, after two that are not.
+        size: bytes of an update's data, exactly.
+        rows: not `size` bytes but so many random rows of 2012 each.
         orders: "" for none, "closed", or a number a second.
         topics, taken: how many topics the updates rotate over, and how many of them each client takes.
-        say: what each client says once connected.
-        stuck: how many of the connections never read, and are not counted.
+        say: returns what the client of an index says once connected; the lagging come first.
+        stuck, slow: how many of the connections never read, and read 20 KB/s; these are not measured.
+        skimmed: how many of the others are read but not looked into, which spares the client.
+        deflate: whether clients offer permessage-deflate.
         flags: more flags for our gateway.
     """
 
@@ -43,16 +69,20 @@ class Work:
     rate: float
     seconds: float
     size: int = 500
+    rows: int | None = None
     connect_rate: int = 2_000
     orders: str = ""
     topics: int = 1
     taken: int = 1
+    say: Callable[[int], Sequence[str]] = silent
     stuck: int = 0
-    say: tuple[str, ...] = ()
+    slow: int = 0
+    skimmed: int = 0
+    deflate: bool = False
     flags: tuple[str, ...] = ()
 
 
-def run(server: Server, work: Work, on_start: Callable[[int], None] | None = None) -> dict[str, Any]:
+def run(server: Server, work: Work, on_start: Callable[[int], None] | None = None) -> Figures:
     """Run `work` against `server` once; return the client's figures and the server's cost.
 
     Args:
@@ -60,30 +90,23 @@ def run(server: Server, work: Work, on_start: Callable[[int], None] | None = Non
         work: what it is put through.
         on_start: called with the server's pid when the measuring begins.
     """
-    port = _free_port()
+    schedule = [(work.rate, WARM_S + work.seconds + _SPARE_S)]
+    marks: dict[str, int] = {}
+    figures: Figures = {}
     with ExitStack() as stack:
-        folder = stack.enter_context(tempfile.TemporaryDirectory())
-        feed = f"ipc://{folder}/feed"
-        feeder = stack.enter_context(_feeder(server, work, feed))
-        command = server.command(port)
-        if server.name == OURS:
-            command = [*command, "--feed", feed, *work.flags]
-        given = None if server.name == OURS else feeder.stdout
-        program = stack.enter_context(_process(command, SERVER_CORE, given, server.environment()))
-        _await_ready(program)
-        idle_rss = _rss_bytes(program.pid)
-        cpu_before_ramp = _cpu_ns(program.pid)
-        client = stack.enter_context(_process(_client_command(server, work, port), CLIENT_CORE))
-        marks: dict[str, int] = {}
-        figures: dict[str, Any] = {}
-        for line in _lines(client):
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        program, port, feeder = stack.enter_context(serving(server, work, folder, schedule))
+        idle_rss, cpu_before_ramp = rss_bytes(program.pid), cpu_ns(program.pid)
+        command = client_command(server, work, port, work.seconds, folder)
+        client = stack.enter_context(process(command, CLIENT_CORE, stdin=subprocess.PIPE))
+        for line in lines_of(client):
             word = line.split(" ", 1)[0]
             if word == "connected":
-                marks["ramp_cpu_ns"] = _cpu_ns(program.pid) - cpu_before_ramp
-                marks["rss_growth"] = _rss_bytes(program.pid) - idle_rss
-                _tell(feeder, "go")
+                marks["ramp_cpu_ns"] = cpu_ns(program.pid) - cpu_before_ramp
+                tell(feeder, "go")
             elif word in ("start", "end"):
-                marks[word] = _cpu_ns(program.pid)
+                marks[word] = cpu_ns(program.pid)
+                marks[f"feeder_{word}"] = cpu_ns(feeder.pid)
                 if word == "start" and on_start is not None:
                     on_start(program.pid)
             elif line.startswith("{"):
@@ -91,106 +114,111 @@ def run(server: Server, work: Work, on_start: Callable[[int], None] | None = Non
                 break
         if not figures:
             raise RuntimeError(f"{server.name}: the client ended without figures")
-        marks["rss_after"] = _rss_bytes(program.pid) - idle_rss
-    return _cost(figures, marks, work)
+        marks["rss_growth"] = rss_bytes(program.pid) - idle_rss
+        policies = policies_used(port) if server.name == OURS else {}
+        behind = {"feed_behind_us": feed_behind_us(folder)}
+    return {**figures, **_cost(figures, marks, work), **policies, **behind}
 
 
-def _cost(figures: dict[str, Any], marks: dict[str, int], work: Work) -> dict[str, Any]:
-    cpu_us = (marks["end"] - marks["start"]) / 1000
-    readers = work.connections - work.stuck
-    expected = work.rate * work.seconds * readers * min(1.0, work.taken / work.topics)
-    done = figures["orders_answered"] if work.orders else figures["messages"]
+def feed_behind_us(folder: Path) -> int:
+    """Return by how much the feeder fell behind its schedule so far, at worst, by no fault of the server's.
+
+    Raises:
+        RuntimeError: it said something else.
+    """
+    said = (folder / _BEHIND).read_text().split("\n")[:-1]
+    if not all(line.isdigit() for line in said):
+        raise RuntimeError(f"the feeder failed: {said[-1]}")
+    return max(map(int, said), default=0)
+
+
+def policies_used(port: int) -> Figures:
+    """Return what our gateway has done to those who do not keep up, and to itself."""
+    stats = gateway_stats(port)
     return {
-        **figures,
+        "closed_slow": stats["closes"].get("4108", 0),
+        "dropped": stats["dropped"],
+        "queued_bytes": stats["queued_bytes"],
+        "feed_missing": stats["feed"].get("missing", 0),
+    }
+
+
+def _cost(figures: Figures, marks: dict[str, int], work: Work) -> Figures:
+    cpu_us = (marks["end"] - marks["start"]) / 1000
+    feeder_s = (marks["feeder_end"] - marks["feeder_start"]) / 1e9
+    readers = work.connections - work.stuck - work.slow
+    expected = work.rate * work.seconds * readers * min(1.0, work.taken / work.topics)
+    message_bytes = figures["bytes"] / figures["messages"] if figures["messages"] else None
+    skimmed = figures["skimmed_bytes"] / (message_bytes + _HEAD_BYTES) if message_bytes else 0
+    delivered = figures["messages"] + skimmed
+    done = figures["orders_answered"] if work.orders else delivered
+    connected = max(1, figures["connected"])
+    return {
         "server_cpu_us": cpu_us,
         "us_per_item": cpu_us / done if done else None,
         "us_per_update": cpu_us / (work.rate * work.seconds),
-        "delivered_share": figures["messages"] / expected if expected else None,
-        "accept_us": marks["ramp_cpu_ns"] / 1000 / max(1, figures["connected"]),
-        "kib_per_connection": marks["rss_after"] / 1024 / max(1, figures["connected"]),
-        "client_busy": figures["client_cpu_s"] / figures["seconds"],
+        "bytes_per_item": message_bytes,
+        "delivered_share": delivered / expected if expected else None,
+        "accept_us": marks["ramp_cpu_ns"] / 1000 / connected,
+        "kib_per_connection": marks["rss_growth"] / 1024 / connected,
+        "client_core_busy": (figures["client_cpu_s"] + feeder_s) / figures["seconds"],
         "server_busy": cpu_us / 1e6 / figures["seconds"],
     }
 
 
-def _client_command(server: Server, work: Work, port: int) -> list[str]:
-    options = ["connect-rate", str(work.connect_rate), "path", server.path, "stuck", str(work.stuck)]
-    for text in (*server.say, *work.say):
-        options += ["say", text]
-    if work.orders:
-        options += ["orders", work.orders]
-    address = ["127.0.0.1", str(port), str(work.connections), str(work.seconds)]
-    return [str(build_c("client")), *address, *options]
-
-
 @contextmanager
-def _feeder(server: Server, work: Work, feed: str) -> "Iterator[subprocess.Popen[str]]":
-    seconds = work.seconds + 4
-    road = ["--zmq", feed] if server.name == OURS else ["--pipe"]
-    command = [sys.executable, "-m", "benchmarks.feeder", str(work.rate), str(work.size), str(seconds), *road]
-    environment = {"FEEDER_TOPICS": str(work.topics)}
-    with _process(command, CLIENT_CORE, stdin=subprocess.PIPE, environment=environment) as process:
-        yield process
+def serving(
+    server: Server, work: Work, folder: Path, schedule: Sequence[tuple[float, float]]
+) -> Iterator[tuple[Process, int, Process]]:
+    """Start a server that is ready, and its feeder; yield it, its port, and the feeder, which awaits a line.
+
+    Args:
+        server: which.
+        work: how the updates look, and the flags of our gateway.
+        folder: for the socket of the feed, and what `feed_behind_us` reads.
+        schedule: updates a second, and for how many seconds, one after the other.
+    """
+    port = free_port()
+    feed = f"ipc://{folder}/feed"
+    command = server.command(port)
+    if server.name == OURS:
+        command = [*command, "--feed", feed, *work.flags]
+    with ExitStack() as stack:
+        behind = stack.enter_context((folder / _BEHIND).open("w"))
+        road = ["--zmq", feed] if server.name == OURS else []
+        feeder = stack.enter_context(
+            process(feeder_command(work, schedule, *road), CLIENT_CORE, stdin=subprocess.PIPE, stderr=behind)
+        )
+        given = subprocess.DEVNULL if server.name == OURS else feeder.stdout
+        program = stack.enter_context(process(command, SERVER_CORE, given, environment=server.environment()))
+        await_ready(program)
+        yield program, port, feeder
 
 
-@contextmanager
-def _process(
-    command: Sequence[str],
-    core: int,
-    stdin: Any = None,
-    environment: Any = None,
-) -> "Iterator[subprocess.Popen[str]]":
-    process = subprocess.Popen(
-        ["taskset", "-c", str(core), *command],
-        stdin=subprocess.DEVNULL if stdin is None else stdin,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        cwd=_ROOT,
-        env={**os.environ, **(environment or {})},
-    )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait()
+def feeder_command(work: Work, schedule: Sequence[tuple[float, float]], *road: str) -> list[str]:
+    """Return the command line of the source of updates."""
+    phases = ",".join(f"{rate}x{seconds}" for rate, seconds in schedule)
+    shape = ["--size", str(work.size)] if work.rows is None else ["--rows", str(work.rows)]
+    return [sys.executable, "-m", "benchmarks.feeder", phases, *shape, "--topics", str(work.topics), *road]
 
 
-def _tell(process: "subprocess.Popen[str]", word: str) -> None:
-    assert process.stdin is not None  # a pipe, see _feeder
-    process.stdin.write(f"{word}\n")
-    process.stdin.flush()
-
-
-def _await_ready(process: "subprocess.Popen[str]") -> None:
-    watchdog = threading.Timer(20, process.kill)
-    watchdog.start()
-    for line in _lines(process):
-        if "ready" in line:
-            watchdog.cancel()
-            return
-    raise RuntimeError(f"not ready within 20 s: {process.args!r}")
-
-
-def _lines(process: "subprocess.Popen[str]") -> Iterator[str]:
-    assert process.stdout is not None  # a pipe, see _process
-    while line := process.stdout.readline():
-        yield line.rstrip("\n")
-
-
-def _cpu_ns(pid: int) -> int:
-    """CPU time of all threads of a process, to the nanosecond (schedstat; clock ticks are 10 ms)."""
-    total = 0
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        total += int((task / "schedstat").read_text().split()[0])
-    return total
-
-
-def _rss_bytes(pid: int) -> int:
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def client_command(
+    server: Server, work: Work, port: int, seconds: float, folder: Path, *options: str
+) -> list[str]:
+    """Return the command line of the client; what connections say is written to `folder`."""
+    said = [[*server.say, *work.say(index)] for index in range(work.connections)]
+    lines = folder / "say"
+    lines.write_text("".join("\t".join(texts) + "\n" for texts in said))
+    given = {
+        "connect-rate": work.connect_rate,
+        "path": server.path,
+        "say": lines,
+        "stuck": work.stuck,
+        "slow": work.slow,
+        "skim": work.skimmed,
+        "deflate": int(work.deflate),
+        **({"orders": work.orders} if work.orders else {}),
+    }
+    pairs = [str(word) for pair in given.items() for word in pair]
+    address = ["127.0.0.1", str(port), str(work.connections), str(seconds)]
+    return [str(build_c("client")), *address, *pairs, *options]

@@ -1,6 +1,7 @@
 """Building what the benchmarks run: the C programs, and the peers from npm and PyPI, into `.bench/`."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -32,7 +33,9 @@ def build_c(name: str) -> Path:
     if compiler is None:
         raise SetupError("no C compiler: apt-get install gcc libc6-dev")
     BENCH.mkdir(exist_ok=True)
-    subprocess.run([compiler, "-O2", "-o", program, source], check=True)
+    made = program.with_suffix(f".{os.getpid()}")
+    subprocess.run([compiler, "-O2", "-o", made, source], check=True)
+    made.replace(program)  # whole at once: another may be about to run it
     return program
 
 

@@ -3,11 +3,14 @@
 import statistics
 from collections.abc import Mapping, Sequence
 
-from benchmarks.cases import Case, Figures
+from benchmarks.case import Case
+from benchmarks.running import Figures
+
+_WIDE = 10  # columns; a case with more is turned, a line a figure
 
 
 def medians_of(case: Case, runs: Mapping[str, Sequence[Figures]]) -> dict[str, Figures | None]:
-    """Return the medians of each server's runs that count; None where none does."""
+    """Return the medians of each row's runs that count; None where none does."""
     return {name: _median(case, figures) for name, figures in runs.items()}
 
 
@@ -24,26 +27,29 @@ def _median(case: Case, runs: Sequence[Figures]) -> Figures | None:
 
 
 def table(case: Case, runs: Mapping[str, Sequence[Figures]]) -> str:
-    """Return a row a server, the ratio to the case's reference first."""
+    """Return a row a server or variant, the ratio to the case's reference first, if that was measured."""
     medians = medians_of(case, runs)
-    first = case.columns[0].key
-    reference = medians.get(case.reference) or {}
-    rows = [["server", f"vs {case.reference}", *(column.heading for column in case.columns)]]
+    has_ratio = case.reference in medians
+    reference = (medians.get(case.reference) or {}).get(case.columns[0].key)
+    kind = "variant" if case.variants else "server"
+    rows = [[kind, *([f"vs {case.reference}"] if has_ratio else []), *(column.heading for column in case.columns)]]
+    voids = []
     for name, figures in medians.items():
         if figures is None:
-            rows.append([name, "void: " + runs[name][0]["void"]])
+            voids.append(f"{name} is void: {runs[name][0]['void']}")
             continue
-        ratio = f"{figures[first] / reference[first]:.2f}" if reference.get(first) else "-"
-        rows.append([name, ratio, *_cells(case, figures)])
-    widths = [max(len(row[i]) for row in rows if len(row) > 2) for i in range(len(rows[0]))]
-    lines = [[cell.rjust(width) for cell, width in zip(row, widths, strict=False)] for row in rows]
-    return "\n".join("  ".join(line) for line in lines)
+        ratio = _ratio(figures.get(case.columns[0].key), reference)
+        cells = [column.show(figures.get(column.key)) for column in case.columns]
+        rows.append([name, *([ratio] if has_ratio else []), *cells])
+    if len(case.columns) > _WIDE:
+        rows = [list(line) for line in zip(*rows, strict=True)]
+    return "\n".join([*_aligned(rows), *voids])
 
 
-def _cells(case: Case, figures: Figures) -> list[str]:
-    cells = []
-    for column in case.columns:
-        value = figures.get(column.key)
-        scale = 1000 if column.heading.endswith("ms") else 1
-        cells.append("-" if value is None else column.form.format(value / scale))
-    return cells
+def _ratio(value: float | None, reference: float | None) -> str:
+    return f"{value / reference:.2f}" if value is not None and reference else "-"
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]

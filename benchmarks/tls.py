@@ -1,155 +1,108 @@
-"""What TLS costs: the same gateway with and without it, in interleaved runs; prints a Markdown table.
+"""What TLS costs: a run of the gateway with clients that may speak it.
 
-    taskset -c 1 python -m benchmarks.tls [--subscribers N] [--rate N] [--rounds N]
-
-The gateway is pinned to core 0, everything else runs on the core this was started on. The certificate (P-256,
-self-signed) is made by the `openssl` command. Memory and the cost of an accept are those of idle connections,
-before the first update; the cost of a delivery is the gateway's CPU while updates come.
+The clients are `execgate loadgen`, since the benchmarks' own knows no TLS. Memory and the cost of an accept are
+those of idle connections, before the first update; the cost of a delivery is the gateway's CPU while updates come.
 """
 
-import argparse
-import http.client
-import json
-import os
-import re
-import ssl
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from typing import Any
+from contextlib import ExitStack
+from pathlib import Path
 
-_SECONDS = 10
-_SIZE = 500
-_STEP = 100  # clients a second
-_WARM = 20
-_EXECGATE = (sys.executable, "-m", "execgate")
+from benchmarks.case import Case
+from benchmarks.columns import ACCEPT, COST, MEMORY
+from benchmarks.processes import CLIENT_CORE, cpu_ns, gateway_stats, process, rss_bytes, tell
+from benchmarks.running import Figures, Work, serving
+from benchmarks.servers import Server
+from benchmarks.setup_peers import BENCH, SetupError
 
-
-class Gateway:
-    """One gateway under measurement, pinned to core 0."""
-
-    def __init__(self, feed: str, flags: list[str]) -> None:
-        self.process = subprocess.Popen(
-            [
-                *("taskset", "-c", "0", *_EXECGATE, "gateway", "--listen", "127.0.0.1:0"),
-                *("--feed", feed, "--feed-stale-s", "600", *flags),
-            ],
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        assert self.process.stdout is not None
-        found = re.search(r"listen=(\S+):(\d+)", self.process.stdout.readline())
-        assert found is not None, "the gateway did not start"
-        self.port = int(found.group(2))
-        self.is_tls = bool(flags)
-
-    def stats(self) -> dict[str, Any]:
-        """Return its figures."""
-        connection: http.client.HTTPConnection
-        if self.is_tls:
-            context = ssl.create_default_context()
-            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-            connection = http.client.HTTPSConnection("127.0.0.1", self.port, timeout=10, context=context)
-        else:
-            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
-        connection.request("GET", "/stats", headers={"Connection": "close"})
-        figures: dict[str, Any] = json.loads(connection.getresponse().read())
-        connection.close()
-        return figures
-
-    def wait_for(self, connections: int) -> dict[str, Any]:
-        """Wait until so many are connected; return its figures then."""
-        deadline = time.monotonic() + 60
-        while (figures := self.stats())["connections"] < connections:
-            if time.monotonic() > deadline:
-                raise SystemExit(f"only {figures['connections']} of {connections} have connected")
-            time.sleep(0.2)
-        time.sleep(1.0)
-        return self.stats()
+_CERTIFICATE, _KEY = BENCH / "tls.crt", BENCH / "tls.key"
+_FLAGS = ("--tls-cert", str(_CERTIFICATE), "--tls-key", str(_KEY))
+_WARM = 20  # connections that are there before memory is read: what the first ones load is no connection's
+_CONNECT_WITHIN_S = 60
+_SPARE_S = 1
 
 
-def measure(flags: list[str], subscribers: int, rate: int, folder: str) -> dict[str, float]:
-    """One run; return µs a delivery, KiB an idle connection, µs an accept."""
-    feed = f"ipc://{folder}/feed-{time.monotonic_ns()}"
-    feeder = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.feeder", str(rate), str(_SIZE), str(_SECONDS), "--zmq", feed],
-        stdin=subprocess.PIPE,
-    )
-    gateway = Gateway(feed, flags)
-    clients: list[subprocess.Popen[bytes]] = []
-    try:
+def measure(server: Server, work: Work) -> Figures:
+    """Return µs a delivery, KiB an idle connection, µs an accept; over TLS if its flags have a certificate.
 
-        def connect(count: int) -> None:
-            scheme = "wss" if flags else "ws"
-            clients.append(
-                subprocess.Popen(
-                    [
-                        *(*_EXECGATE, "loadgen", "classic2012", "pubsub", "--insecure-tls"),
-                        *("--url", f"{scheme}://127.0.0.1:{gateway.port}/ws", "--connect-timeout-ms", "5000"),
-                        *("--step", str(_STEP), "--interval", "1", "--max-clients", str(count)),
-                    ],
-                    stdout=subprocess.DEVNULL,
-                    stderr=subprocess.DEVNULL,
-                )
-            )
+    Raises:
+        SetupError: no certificate can be made.
+        RuntimeError: not all clients have connected.
+    """
+    _make_certificate()
+    is_tls = _FLAGS[0] in work.flags
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        schedule = [(work.rate, work.seconds)]
+        program, port, feeder = stack.enter_context(serving(server, work, folder, schedule))
 
-        connect(_WARM)
-        before = gateway.wait_for(_WARM)
-        connect(subscribers)
-        idle = gateway.wait_for(_WARM + subscribers)
-        assert feeder.stdin is not None
-        feeder.stdin.write(b"\n")
-        feeder.stdin.close()
+        def connect(count: int, in_all: int) -> tuple[int, int]:
+            """Return memory and CPU once `in_all` are connected."""
+            command = _client_command(port, count, work.connect_rate, is_tls)
+            stack.enter_context(process(command, CLIENT_CORE, stdout=subprocess.DEVNULL))
+            _wait_for(port, in_all, is_tls)
+            return rss_bytes(program.pid), cpu_ns(program.pid)
+
+        warm_rss, warm_ns = connect(_WARM, _WARM)
+        idle_rss, idle_ns = connect(work.connections, _WARM + work.connections)
+        tell(feeder, "go")
         feeder.wait()
-        time.sleep(0.5)
-        after = gateway.stats()
-        expected = rate * _SECONDS * (subscribers + _WARM)
-        if after["delivered"] != expected:
-            raise SystemExit(f"delivered {after['delivered']} of {expected}: the run is void")
-        return {
-            "delivery": (after["cpu_s"] - idle["cpu_s"]) * 1e6 / expected,
-            "memory": (idle["rss_bytes"] - before["rss_bytes"]) / 1024 / subscribers,
-            "accept": (idle["cpu_s"] - before["cpu_s"]) * 1e6 / subscribers,
-        }
-    finally:
-        started: list[subprocess.Popen[Any]] = [*clients, feeder, gateway.process]
-        for process in started:
-            process.terminate()
-            process.wait()
+        time.sleep(_SPARE_S)
+        spent_ns = cpu_ns(program.pid) - idle_ns
+        delivered = gateway_stats(port, is_tls=is_tls)["delivered"]
+    expected = int(work.rate * work.seconds) * (_WARM + work.connections)
+    return {
+        "us_per_item": spent_ns / 1000 / delivered if delivered else None,
+        "kib_per_connection": (idle_rss - warm_rss) / 1024 / work.connections,
+        "accept_us": (idle_ns - warm_ns) / 1000 / work.connections,
+        "void": "" if delivered == expected else f"delivered {delivered:,} of {expected:,}",
+    }
 
 
-def main() -> None:
-    """Measure, and print the medians."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.tls", description=__doc__)
-    parser.add_argument("--subscribers", type=int, default=1000)
-    parser.add_argument("--rate", type=int, default=20, help="updates a second")
-    parser.add_argument("--rounds", type=int, default=3)
-    chosen = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        certificate, key = f"{folder}/crt", f"{folder}/key"
-        subprocess.run(
-            [
-                *("openssl", "req", "-x509", "-nodes", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"),
-                *("-keyout", key, "-out", certificate, "-subj", "/CN=localhost"),
-            ],
-            check=True,
-            capture_output=True,
-        )
-        roads = {"plain": [], "TLS": ["--tls-cert", certificate, "--tls-key", key]}
-        runs: dict[str, list[dict[str, float]]] = {name: [] for name in roads}
-        for number in range(chosen.rounds):
-            for name, flags in roads.items():
-                runs[name].append(measure(flags, chosen.subscribers, chosen.rate, folder))
-                print(f"round {number + 1} {name}: {runs[name][-1]}", file=sys.stderr)
-    print(f"{chosen.subscribers} subscribers x {chosen.rate}/s, {_SIZE} B, medians of {chosen.rounds};")
-    print(f"Python {sys.version.split()[0]}, {ssl.OPENSSL_VERSION}, {os.uname().machine}\n")
-    print("| | µs a delivery | KiB an idle connection | µs an accept |\n|---|---|---|---|")
-    for name, figures in runs.items():
-        medians = [statistics.median(run[what] for run in figures) for what in ("delivery", "memory", "accept")]
-        print(f"| {name} | " + " | ".join(f"{value:.1f}" for value in medians) + " |")
+def _make_certificate() -> None:
+    if _CERTIFICATE.exists() and _KEY.exists():
+        return
+    BENCH.mkdir(exist_ok=True)
+    kind = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-days", "3650", "-subj", "/CN=localhost"]
+    command = ["openssl", "req", "-x509", "-nodes", *kind, "-keyout", str(_KEY), "-out", str(_CERTIFICATE)]
+    try:
+        subprocess.run(command, check=True, capture_output=True, text=True)
+    except FileNotFoundError:
+        raise SetupError("no openssl command: apt-get install openssl") from None
+    except subprocess.CalledProcessError as error:
+        raise SetupError(f"openssl made no certificate: {error.stderr.strip()}") from None
 
 
-if __name__ == "__main__":
-    main()
+def _client_command(port: int, count: int, connect_rate: int, is_tls: bool) -> list[str]:
+    url = f"{'wss' if is_tls else 'ws'}://127.0.0.1:{port}/ws"
+    pace = ["--step", str(connect_rate), "--interval", "1", "--max-clients", str(count)]
+    command = [sys.executable, "-m", "execgate", "loadgen", "classic2012", "pubsub", "--insecure-tls"]
+    return [*command, "--url", url, "--connect-timeout-ms", "5000", *pace]
+
+
+def _wait_for(port: int, connections: int, is_tls: bool) -> None:
+    deadline = time.monotonic() + _CONNECT_WITHIN_S
+    while (connected := gateway_stats(port, is_tls=is_tls)["connections"]) < connections:
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"only {connected} of {connections} have connected in {_CONNECT_WITHIN_S} s")
+        time.sleep(0.2)
+    time.sleep(_SPARE_S)
+
+
+def _work(*flags: str) -> Work:
+    return Work(1_000, 20, 10, connect_rate=100, flags=flags)
+
+
+TLS = Case(
+    "tls",
+    "1,000 x 20/s of 500 B over TLS: CPU a delivery and an accept, memory",
+    (COST, MEMORY, ACCEPT),
+    None,
+    variants={"plain": _work(), "TLS": _work(*_FLAGS)},
+    note="The clients are `execgate loadgen`; connections are idle while their memory is read.",
+    reference="plain",
+    measure=measure,
+)

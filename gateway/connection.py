@@ -246,10 +246,11 @@ class Connection(asyncio.Protocol):
         elif type(action) is Subscribe:
             if action.since is not None or action.snapshot:
                 self.site.resumer.begin(self.outbound, action)
-            else:
+            elif not self.site.resumer.renew(self.outbound, action):
                 self.outbound.raw(self._join(action))
         elif type(action) is Unsubscribe:
             if action.left is None:
+                self.site.resumer.unsubscribe(self.outbound)
                 self._unsubscribe()
             elif not self.site.resumer.change(self.outbound, action.left):
                 group = self.outbound.group

@@ -22,6 +22,7 @@ from gateway.core.interest import Interest
 from gateway.core.ring import Ring
 from gateway.core.session import Mode
 from gateway.counters import Counters
+from gateway.delivery import NOT_TRIED
 from gateway.outbound import Outbound, write_to_all
 
 log = logging.getLogger("gateway.fanout")
@@ -121,6 +122,12 @@ class Fanout:
             if group.remaining is not None:  # a group of one
                 if all_taken:
                     group.remaining -= count
+                elif group.skipped and group.members:  # there was no room for them, and now there is: dropped too
+                    group.flushed += group.skipped
+                    counters.delivered += group.skipped
+                    first, last = group.first_skipped, group.last_skipped
+                    group.members[0].fell_short(NOT_TRIED, b"", group.skipped, first, last)
+                group.skipped = 0
                 if not group.remaining:
                     for member in group.members.copy():
                         self.on_exhausted(member)
@@ -143,8 +150,13 @@ class Fanout:
                 self._newest.put(name, update, len(update.payload))
 
     def snapshot(self, interest: Interest) -> list[Update]:
-        """Return the newest update of each topic and key that matches, in order of seq."""
-        return sorted((u for u in self._newest.values() if interest.matches(u.topic)), key=attrgetter("seq"))
+        """Return the newest update of each topic and key that matches, in order of seq, up to the position.
+
+        What `learn` was told is newer than that comes live.
+        """
+        seq, matches = self.seq, interest.matches
+        found = (u for u in self._newest.values() if u.seq <= seq and matches(u.topic))
+        return sorted(found, key=attrgetter("seq"))
 
     def standing_news(self) -> bytes:
         """Return the frames that tell a new subscriber what the others were told: that the feed is stale."""

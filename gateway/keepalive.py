@@ -134,11 +134,12 @@ class Keepalive:
 
     def _heartbeat(self, connection: "Connection") -> bytes:
         outbound = connection.outbound
+        epoch, seq = outbound.behind or (self._fanout.epoch, self._fanout.seq)
         return events.encode_event(
             events.HEARTBEAT,
             {
-                "epoch": self._fanout.epoch,
-                "seq": self._fanout.seq if outbound.behind is None else outbound.behind,
+                "epoch": epoch,
+                "seq": seq,
                 "sent": outbound.sent,
                 "dropped": outbound.dropped,
                 "conflated": outbound.conflated,

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 # A backlog is passed on in pieces of this size, so that one subscriber never holds the loop for long.
 _PIECE_BYTES = 256 * 1024
 
-NOT_BEGUN = -1
-"""`Outbound.behind` of one that resumes from a position which is being looked for."""
+NOT_BEGUN = ("", -1)
+"""`Outbound.behind` of one that has no position yet, or whose snapshot is under way: none may be told."""
 
 
 def _shut(_data: bytes) -> int:
@@ -90,7 +90,8 @@ class Outbound:
         envelope: makes the frames of its updates.
         mode: what becomes of updates while it is blocked.
         group, position: its place in the hub, None while not subscribed.
-        behind: the position of its stream where that is not the fan-out's: NOT_BEGUN, or a seq, while it resumes.
+        behind: the position of its stream where that is not the fan-out's, while it resumes: epoch as it stands in
+            JSON and seq, or NOT_BEGUN.
         door: the socket's own `send`, or `_shut` while nothing may be written past what waits.
         dropped, conflated: updates of this session, for its heartbeat, like `sent`.
         closing: whether a close frame was sent or queued; nothing goes out after it.
@@ -133,7 +134,7 @@ class Outbound:
         self.mode = Mode.ALL
         self.group: Group[Outbound] | None = None
         self.position = 0
-        self.behind: int | None = None
+        self.behind: tuple[str, int] | None = None
         self.door = send
         self.dropped = 0
         self.conflated = 0
@@ -218,8 +219,7 @@ class Outbound:
         """The transport has passed everything on: send what waited."""
         self._blocked = False
         self._set_door()
-        self._spill()
-        while self._backlog and not self._blocked:
+        while (self._backlog or self._conflated_frames) and not self._blocked:
             piece, count = self._take_piece()
             self._sent += count
             self._counters.delivered += count
@@ -365,7 +365,10 @@ class Outbound:
         self._budget.used += len(data)
 
     def _take_piece(self) -> tuple[bytes, int]:
-        """Return the next bytes of the backlog, and how many updates they hold."""
+        """Return the next bytes of the backlog, and how many updates they hold.
+
+        Behind it, of what is conflated no more than is written now: the rest can still be replaced.
+        """
         chunks: list[bytes] = []
         size = updates = 0
         while self._backlog and size < _PIECE_BYTES:
@@ -375,6 +378,20 @@ class Outbound:
             updates += count
         if not self._backlog:
             self._backlog = None
+        waiting = self._conflated_frames
+        if waiting and size < _PIECE_BYTES:
+            names = []
+            for name, frame in waiting.items():
+                names.append(name)
+                chunks.append(frame)
+                size += len(frame)
+                if size >= _PIECE_BYTES:
+                    break
+            updates += len(names)
+            for name in names:
+                del waiting[name]
+            if not waiting:
+                self._conflated_frames = None
         self._backlog_bytes -= size
         self._budget.used -= size
         return b"".join(chunks), updates

@@ -9,7 +9,7 @@ import logging
 from functools import partial
 
 from execgate.service.logs import Throttle
-from execgate.wire.replay import End
+from execgate.wire.replay import End, Gone
 from execgate.wire.update import Update, epoch_text
 from gateway.core.stitcher import Missing, Stitcher
 from gateway.fanout import Fanout
@@ -84,7 +84,11 @@ class Recovery:
             return
         self._asked = None
         self._lines.warning("feed hole stays epoch=%s to=%s why=%s", epoch_text(asked.epoch), asked.last, outcome)
-        self._pass_on(self._stitcher.give_up())
+        left = self._stitcher.missing
+        if isinstance(outcome, Gone) and left and outcome.epoch == left.epoch and left.first < outcome.first:
+            self._pass_on(self._stitcher.give_up(outcome.first - 1))  # the rest of it may be held: asked anew
+        else:
+            self._pass_on(self._stitcher.give_up())
         self._fanout.flush()
 
     def _ask_snapshot(self, epoch: int) -> None:
@@ -94,6 +98,7 @@ class Recovery:
 
     def _take_snapshot_end(self, outcome: Outcome) -> None:
         if not isinstance(outcome, End):
-            log.warning("no snapshot from the publisher why=%s: newest values as they come", outcome)
+            self._lines.warning("no snapshot from the publisher why=%s: asked again later", outcome)
+            self._snapshot_of = None  # the next heartbeat asks
         self.is_joined = True
         self._fanout.on_progress()

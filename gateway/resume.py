@@ -13,7 +13,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable
 from enum import Enum, auto
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from execgate.wire import events
 from execgate.wire.update import Update, epoch_text
@@ -30,7 +30,32 @@ TURN_PIECES = 32
 """Written between two turns of the loop."""
 AHEAD_S = 3.0
 """How long a position ahead of ours is believed: a gateway may be behind its client, by less than that."""
-_CACHED_CHUNKS = 256
+PIECE_BYTES = 256 * 1024
+"""Of payload at once, or a single update: what may stand in a transport for one follower."""
+_CHUNKS_BYTES = 16 * 1024 * 1024
+"""Of frames that were made for one and may serve another."""
+_CHUNKS = 4_096
+_SNAPSHOT_S = 1.0
+"""Whoever asks for a snapshot within so long of another gets the same one, and what has come since behind it."""
+_SNAPSHOTS = 16
+
+
+class Snapshot(NamedTuple):
+    """The newest update of each topic and key as of `seq`, in order of seq; no two have one `number`."""
+
+    number: int
+    epoch: int | None
+    seq: int
+    taken_s: float
+    updates: list[Update]
+
+
+class Chunk(NamedTuple):
+    """`count` frames in one; whoever was given it has passed `last`."""
+
+    data: bytes
+    count: int
+    last: int
 
 
 class Follower:
@@ -38,15 +63,16 @@ class Follower:
 
     Attributes:
         seq: its position in `epoch`; what is live for it is greater.
-        snapshot: newest updates to be sent before what follows `seq`, None once they are.
+        snapshot: newest updates to be sent before what follows `seq`, from `snapshot_at` on; None once they are.
         answer: the `subscribed` that it waits for, None once it is said.
+        has_waited: whether a position that is ahead of ours was believed for as long as it may be.
     """
 
     __slots__ = (
         "answer",
-        "deadline",
         "epoch",
         "gap",
+        "has_waited",
         "interest",
         "is_blocked",
         "member",
@@ -56,6 +82,8 @@ class Follower:
         "seq",
         "since",
         "snapshot",
+        "snapshot_at",
+        "timer",
         "wants_snapshot",
     )
 
@@ -66,13 +94,15 @@ class Follower:
         self.remaining = request.max_messages
         self.since: Since | None = request.since
         self.wants_snapshot = request.snapshot
-        self.snapshot: deque[Update] | None = None
+        self.snapshot: Snapshot | None = None
+        self.snapshot_at = 0
         self.answer: Any = (request.message_id,)
         self.recovered = False
         self.gap: dict[str, Any] | None = None
         self.epoch: int | None = None
         self.seq = 0
-        self.deadline: asyncio.TimerHandle | None = None
+        self.timer: asyncio.TimerHandle | None = None
+        self.has_waited = False
         self.is_blocked = False
 
 
@@ -108,16 +138,26 @@ class Resumer:
         self._is_joined = is_joined
         self._followers: dict[Outbound, Follower] = {}
         self._ready: deque[Follower] = deque()
-        self._parked: dict[Step, list[Follower]] = {Step.AWAITS_PAGE: [], Step.AWAITS_FEED: []}
+        # Dicts for their order and their cheap removal; the values mean nothing.
+        self._parked: dict[Step, dict[Follower, None]] = {Step.AWAITS_PAGE: {}, Step.AWAITS_FEED: {}}
         self._turn: asyncio.Handle | None = None
-        self._chunks: OrderedDict[tuple[Any, ...], tuple[bytes, int]] = OrderedDict()
+        self._chunks: OrderedDict[tuple[Any, ...], Chunk] = OrderedDict()
+        self._chunks_bytes = 0
+        self._snapshots: OrderedDict[Interest, Snapshot] = OrderedDict()
+        self._snapshots_taken = 0
         fanout.on_progress = partial(self._wake, Step.AWAITS_FEED)
 
     def __len__(self) -> int:
         return len(self._followers)
 
     def begin(self, member: Outbound, request: Subscribe) -> None:
-        """Serve `request` from its `since`, or with a snapshot; `subscribed` is said once it is known how."""
+        """Serve `request` from its `since`, or with a snapshot; `subscribed` is said once it is known how.
+
+        A request before it that is not answered yet is answered now, with what is known.
+        """
+        earlier = self._followers.get(member)
+        if earlier is not None:
+            self._say_subscribed(earlier)
         self.leave(member)
         self._fanout.leave(member)
         follower = self._followers[member] = Follower(member, request)
@@ -125,22 +165,56 @@ class Resumer:
         self._ready.append(follower)
         self._schedule()
 
+    def renew(self, member: Outbound, request: Subscribe) -> bool:
+        """Serve `request`, which names no position, from where `member` stands; False if it is no follower."""
+        follower = self._followers.get(member)
+        if follower is None:
+            return False
+        was_answered = follower.answer is None
+        self._say_subscribed(follower)
+        self.change(member, request.interest)
+        follower.remaining = request.max_messages
+        follower.answer = (request.message_id,)
+        if was_answered:
+            follower.recovered, follower.gap = False, None
+            self._say_subscribed(follower)
+        return True
+
     def change(self, member: Outbound, interest: Interest) -> bool:
         """Go on with `interest` from where `member` stands; False if it is no follower."""
         follower = self._followers.get(member)
         if follower is None:
             return False
         follower.interest = interest
-        if follower.snapshot:
-            follower.snapshot = deque(u for u in follower.snapshot if interest.matches(u.topic))
+        snapshot = follower.snapshot
+        if snapshot is not None:
+            left = [u for u in snapshot.updates[follower.snapshot_at :] if interest.matches(u.topic)]
+            self._snapshots_taken += 1
+            follower.snapshot = snapshot._replace(number=self._snapshots_taken, updates=left)
+            follower.snapshot_at = 0
         return True
 
     def leave(self, member: Outbound) -> None:
         """Forget `member`, if it is a follower."""
         member.behind = None
         follower = self._followers.pop(member, None)
-        if follower is not None and follower.deadline is not None:
-            follower.deadline.cancel()
+        if follower is None:
+            return
+        if follower.timer is not None:
+            follower.timer.cancel()
+        for parked in self._parked.values():
+            parked.pop(follower, None)
+        if not self._followers:
+            self._chunks.clear()
+            self._chunks_bytes = 0
+            self._snapshots.clear()
+
+    def unsubscribe(self, member: Outbound) -> None:
+        """Its client wants nothing any more: a request that is not answered yet is, with what is known."""
+        follower = self._followers.get(member)
+        if follower is not None:
+            self._say_subscribed(follower)
+            self.leave(member)
 
     def wake_one(self, member: Outbound) -> None:
         """The socket of `member` takes more."""
@@ -156,8 +230,16 @@ class Resumer:
         """The feed has moved, or a page has come."""
         parked = self._parked[awaiting]
         if parked:
-            self._parked[awaiting] = []
+            self._parked[awaiting] = {}
             self._ready += parked
+            self._schedule()
+
+    def _stop_waiting(self, follower: Follower) -> None:
+        """A position ahead of ours has been believed for long enough."""
+        follower.has_waited = True
+        if follower in self._parked[Step.AWAITS_FEED]:
+            del self._parked[Step.AWAITS_FEED][follower]
+            self._ready.append(follower)
             self._schedule()
 
     def _schedule(self) -> None:
@@ -174,14 +256,17 @@ class Resumer:
             if self._followers.get(follower.member) is not follower:
                 continue
             if follower.epoch is not None:
-                follower.member.behind = follower.seq
+                # In the middle of a snapshot a position would stand for what has not been sent.
+                is_told = follower.snapshot is None
+                follower.member.behind = (epoch_text(follower.epoch), follower.seq) if is_told else NOT_BEGUN
             if step is Step.DONE:
                 self._ready.append(follower)
             elif step in self._parked:
-                self._parked[step].append(follower)
+                self._parked[step][follower] = None
         self._schedule()
 
     def _advance(self, follower: Follower) -> Step:
+        """Make one step: what may fill the socket is the last thing in it."""
         fanout, member = self._fanout, follower.member
         if not member.is_free:
             follower.is_blocked = True
@@ -192,57 +277,137 @@ class Resumer:
             return Step.AWAITS_FEED
         if follower.epoch != fanout.epoch_number:
             self._change_epoch(follower)
-        if follower.snapshot is not None:
-            return self._send_snapshot(follower)
-        if follower.seq >= fanout.seq:
+            return Step.DONE
+        if follower.snapshot is None and follower.seq >= fanout.seq:
             return self._arrive(follower)
-        updates = self._next(follower.seq + 1)
-        if updates is None:
+        chunk = self._chunk(follower)
+        if chunk is None:
             return Step.AWAITS_PAGE
-        if isinstance(updates, Lost):
-            self._lose(follower, updates)
-        else:
+        if isinstance(chunk, Lost):
+            self._lose(follower, chunk)
+        elif follower.answer is not None:
             self._say_subscribed(follower)
-            self._send(follower, updates)
+        else:
+            self._send(follower, chunk)
         return Step.DONE
 
     def _begin_at(self, follower: Follower) -> bool:
         """Find the position that the request means; return whether it is known."""
         fanout, since = self._fanout, follower.since
-        epoch = fanout.epoch_number
+        epoch, head = fanout.epoch_number, fanout.seq
+        if since is not None and (since.epoch != epoch or since.seq > head) and not follower.has_waited:
+            # We may be behind the client, in seqs or in epochs.
+            if follower.timer is None:
+                loop = asyncio.get_running_loop()
+                follower.timer = loop.call_later(AHEAD_S, self._stop_waiting, follower)
+            return False
+        follower.epoch = epoch
         if since is None:
-            follower.epoch, follower.seq = epoch, fanout.seq
+            follower.seq = head
         elif since.epoch != epoch:
             # What the other epoch still had is unknown here. All of this one is new to the client.
-            follower.epoch, follower.seq = epoch, 0
+            follower.seq = 0
             follower.gap = {"from": since.seq + 1, "to": None, "why": "epoch", "count": None}
-        elif since.seq <= fanout.seq:
-            follower.epoch, follower.seq = epoch, since.seq
-            follower.recovered = True
-        elif follower.deadline is None:
+        elif since.seq <= head:
             follower.seq = since.seq
-            follower.deadline = asyncio.get_running_loop().call_later(AHEAD_S, self._wake, Step.AWAITS_FEED)
-            return False
-        elif asyncio.get_running_loop().time() < follower.deadline.when():
-            return False
+            follower.recovered = True
         else:
-            follower.epoch, follower.seq = epoch, fanout.seq
-            follower.gap = {"from": fanout.seq + 1, "to": since.seq, "why": "future", "count": None}
+            follower.seq = head
+            follower.gap = {"from": head + 1, "to": since.seq, "why": "future", "count": None}
         if follower.wants_snapshot and not follower.recovered:
-            # The newest of each key stands for everything before it.
-            follower.seq = fanout.seq
-            follower.snapshot = deque(fanout.snapshot(follower.interest))
+            self._take_snapshot(follower)
         return True
+
+    def _take_snapshot(self, follower: Follower) -> None:
+        """The newest of each key stands for everything before it."""
+        fanout, interest = self._fanout, follower.interest
+        now_s = asyncio.get_running_loop().time()
+        snapshot = self._snapshots.get(interest)
+        if (
+            snapshot is None
+            or snapshot.epoch != fanout.epoch_number
+            or snapshot.seq + 1 < fanout.ring.floor
+            or now_s - snapshot.taken_s > _SNAPSHOT_S
+        ):
+            self._snapshots_taken += 1
+            updates = fanout.snapshot(interest)
+            snapshot = Snapshot(self._snapshots_taken, fanout.epoch_number, fanout.seq, now_s, updates)
+            self._snapshots[interest] = snapshot
+            self._snapshots.move_to_end(interest)
+            if len(self._snapshots) > _SNAPSHOTS:
+                self._snapshots.popitem(last=False)
+        follower.snapshot, follower.snapshot_at, follower.seq = snapshot, 0, snapshot.seq
 
     def _change_epoch(self, follower: Follower) -> None:
         """Another epoch has begun: what the old one still had for it can't be had any more, which it is told."""
         fanout, member = self._fanout, follower.member
         self._say_subscribed(follower)
-        if follower.epoch is not None:
-            member.control(events.encode_event(events.GAP, events.gap(follower.seq + 1, None, None, why="epoch")))
-            data = fanout.feed_data("epoch-changed", 0, epoch_text(follower.epoch))
-            member.control(events.encode_event(events.FEED, data))
+        member.control(events.encode_event(events.GAP, events.gap(follower.seq + 1, None, None, why="epoch")))
+        data = fanout.feed_data("epoch-changed", 0, epoch_text(follower.epoch or 0))
+        member.control(events.encode_event(events.FEED, data))
         follower.epoch, follower.seq, follower.snapshot = fanout.epoch_number, 0, None
+
+    def _lose(self, follower: Follower, lost: Lost) -> None:
+        first = follower.seq + 1
+        follower.seq = lost.until
+        if follower.answer is not None and follower.gap is None:
+            follower.recovered = False
+            if follower.wants_snapshot:
+                self._take_snapshot(follower)
+            follower.gap = {"from": first, "to": follower.seq, "why": lost.why, "count": None}
+        elif follower.answer is not None and follower.gap is not None and follower.gap["to"] == first - 1:
+            follower.gap["to"] = lost.until  # loss after loss
+        else:
+            self._say_subscribed(follower)
+            data = events.gap(first, lost.until, None, why=lost.why)
+            follower.member.control(events.encode_event(events.GAP, data))
+
+    def _say_subscribed(self, follower: Follower) -> None:
+        if follower.answer is None:
+            return
+        (message_id,) = follower.answer
+        follower.answer = None
+        fanout, epoch = self._fanout, follower.epoch
+        data = {
+            "topics": sorted(follower.interest.patterns),
+            "mode": follower.mode.value,
+            "epoch": fanout.epoch if epoch is None else epoch_text(epoch),
+            "seq": fanout.seq if epoch is None else follower.seq,
+            "recovered": follower.recovered,
+            "gap": follower.gap,
+        }
+        follower.member.control(events.encode_event(events.SUBSCRIBED, data, message_id))
+
+    def _chunk(self, follower: Follower) -> Chunk | Lost | None:
+        """Return the frames that come next, made once for who shares interest and envelope; None: awaited."""
+        interest, envelope, snapshot = follower.interest, follower.member.envelope, follower.snapshot
+        place = (follower.seq,) if snapshot is None else (snapshot.number, follower.snapshot_at)
+        key = (interest, envelope, follower.epoch, place)
+        if follower.remaining is None:
+            made = self._chunks.get(key)
+            if made is not None:
+                return made
+        if snapshot is not None:
+            updates = _piece(snapshot.updates[follower.snapshot_at : follower.snapshot_at + PIECE_UPDATES])
+            last = snapshot.seq
+        else:
+            found = self._next(follower.seq + 1)
+            if not isinstance(found, list):
+                return found
+            updates = _piece(found)
+            last = updates[-1].seq
+            updates = [update for update in updates if interest.matches(update.topic)]
+        updates = updates[: follower.remaining]
+        chunk = Chunk(b"".join(envelope.frame(update.payload) for update in updates), len(updates), last)
+        if follower.remaining is None:
+            self._keep(key, chunk)
+        return chunk
+
+    def _keep(self, key: tuple[Any, ...], chunk: Chunk) -> None:
+        self._chunks[key] = chunk
+        self._chunks_bytes += len(chunk.data)
+        while self._chunks_bytes > _CHUNKS_BYTES or len(self._chunks) > _CHUNKS:
+            self._chunks_bytes -= len(self._chunks.popitem(last=False)[1].data)
 
     def _next(self, first: int) -> list[Update] | Lost | None:
         fanout = self._fanout
@@ -254,78 +419,19 @@ class Resumer:
             return found[: last - first + 1]
         return found
 
-    def _lose(self, follower: Follower, lost: Lost) -> None:
-        first = follower.seq + 1
-        if follower.answer is not None and follower.gap is None:
-            follower.recovered = False
-            follower.gap = {"from": first, "to": lost.until, "why": lost.why, "count": None}
-        elif follower.answer is not None and follower.gap is not None and follower.gap["to"] == first - 1:
-            follower.gap["to"] = lost.until  # page after page
-        else:
-            self._say_subscribed(follower)
-            data = events.gap(first, lost.until, None, why=lost.why)
-            follower.member.control(events.encode_event(events.GAP, data))
-        follower.seq = lost.until
-
-    def _say_subscribed(self, follower: Follower) -> None:
-        if follower.answer is None:
-            return
-        (message_id,) = follower.answer
-        follower.answer = None
-        data = {
-            "topics": sorted(follower.interest.patterns),
-            "mode": follower.mode.value,
-            "epoch": self._fanout.epoch,
-            "seq": follower.seq,
-            "recovered": follower.recovered,
-            "gap": follower.gap,
-        }
-        follower.member.control(events.encode_event(events.SUBSCRIBED, data, message_id))
-
-    def _send_snapshot(self, follower: Follower) -> Step:
-        self._say_subscribed(follower)
-        piece: list[Update] = []
-        while follower.snapshot and len(piece) < PIECE_UPDATES:
-            piece.append(follower.snapshot.popleft())
-        if not follower.snapshot:
-            follower.snapshot = None
-        if follower.remaining is not None:
-            piece = piece[: follower.remaining]
-        envelope = follower.member.envelope
-        self._write(follower, b"".join(envelope.frame(update.payload) for update in piece), len(piece))
-        return Step.DONE
-
-    def _send(self, follower: Follower, updates: list[Update]) -> None:
-        last = updates[-1].seq
-        if follower.remaining is None:
-            chunk, count = self._chunk(follower, updates)
-        else:
-            matching = [update for update in updates if follower.interest.matches(update.topic)]
-            matching = matching[: follower.remaining]
-            envelope = follower.member.envelope
-            chunk, count = b"".join(envelope.frame(update.payload) for update in matching), len(matching)
-        follower.seq = last
-        self._write(follower, chunk, count)
-
-    def _chunk(self, follower: Follower, updates: list[Update]) -> tuple[bytes, int]:
-        """Return the frames of `updates` that match, made once for all who share interest and envelope."""
-        interest, envelope = follower.interest, follower.member.envelope
-        key = (interest, envelope, follower.epoch, updates[0].seq, updates[-1].seq)
-        made = self._chunks.get(key)
-        if made is None:
-            frames = [envelope.frame(update.payload) for update in updates if interest.matches(update.topic)]
-            made = self._chunks[key] = (b"".join(frames), len(frames))
-            if len(self._chunks) > _CACHED_CHUNKS:
-                self._chunks.popitem(last=False)
-        return made
-
-    def _write(self, follower: Follower, chunk: bytes, count: int) -> None:
-        if not count:
+    def _send(self, follower: Follower, chunk: Chunk) -> None:
+        follower.seq = chunk.last
+        snapshot = follower.snapshot
+        if snapshot is not None:
+            follower.snapshot_at += chunk.count
+            if follower.snapshot_at >= len(snapshot.updates):
+                follower.snapshot = None
+        if not chunk.count:
             return
         member = follower.member
-        member.push(chunk, count)
+        member.push(chunk.data, chunk.count)
         if follower.remaining is not None:
-            follower.remaining -= count
+            follower.remaining -= chunk.count
             if not follower.remaining:
                 self.leave(member)
                 self._fanout.on_exhausted(member)
@@ -341,3 +447,13 @@ class Resumer:
             if news:
                 member.raw(news)
         return Step.OVER
+
+
+def _piece(updates: list[Update]) -> list[Update]:
+    """As many of `updates` as PIECE_BYTES allows, and at least one."""
+    size = 0
+    for count, update in enumerate(updates, 1):
+        size += len(update.payload)
+        if size >= PIECE_BYTES:
+            return updates[:count]
+    return updates

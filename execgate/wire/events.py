@@ -35,7 +35,6 @@ ERROR_CODES = frozenset(
         "bad-message",  # not JSON, not an object, no event, too deep
         "unknown-event",
         "bad-field",  # a field of a known event has a wrong type or value
-        "not-available",  # a part of the protocol that this gateway does not have
         "not-allowed",  # the session's policy says no
         "mode-fixed",  # a repeated subscribe-execs may not change the mode
     }

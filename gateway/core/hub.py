@@ -49,6 +49,7 @@ class Group(Generic[Member]):
         envelope: makes its frames: plain, or compressed.
         conflates: whether its members want the newest of each name when they can't take all.
         remaining: how many more updates it takes (`max_messages`), None for no end. Such a group has one member.
+        skipped: how many came when it had that many staged, `first_skipped` to `last_skipped`.
     """
 
     __slots__ = (
@@ -56,13 +57,16 @@ class Group(Generic[Member]):
         "doors",
         "envelope",
         "first_seq",
+        "first_skipped",
         "flushed",
         "frames",
         "interest",
         "last_seq",
+        "last_skipped",
         "members",
         "names",
         "remaining",
+        "skipped",
     )
 
     def __init__(self, interest: Interest, envelope: Envelope, remaining: int | None, conflates: bool) -> None:
@@ -77,6 +81,9 @@ class Group(Generic[Member]):
         self.frames: list[bytes] = []
         self.first_seq = 0
         self.last_seq = 0
+        self.skipped = 0
+        self.first_skipped = 0
+        self.last_skipped = 0
 
 
 class Hub(Generic[Member]):
@@ -135,8 +142,12 @@ class Hub(Generic[Member]):
                     continue
                 group.first_seq = seq
                 self._touched.append(group)
-            elif group.remaining == len(frames):
-                continue  # full
+            elif group.remaining == len(frames):  # full
+                if not group.skipped:
+                    group.first_skipped = seq
+                group.skipped += 1
+                group.last_skipped = seq
+                continue
             frame = prepared.get(group.envelope)
             if frame is None:
                 frame = prepared[group.envelope] = group.envelope.frame(data)

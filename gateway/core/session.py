@@ -227,7 +227,7 @@ def _since(value: Any) -> Since | None:
 
 
 def _snapshot(value: Any) -> bool:
-    if value not in (None, True, False) or type(value) is int:
+    if value is not None and type(value) is not bool:
         raise RequestError("bad-field", f"snapshot is {shown(value)}: expected true or false")
     return bool(value)
 

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from execgate.wire.update import Kind, Update
+from execgate.wire.update import MAX_SEQ, Kind, Update
 
 
 class Missing(NamedTuple):
@@ -51,10 +51,10 @@ class Stitcher:
 
     def take(self, message: Update) -> list[Update]:
         """Take a message of the feed; return what may be passed on now."""
-        if self.missing is None:
-            return self._pass_on([message])
         self._held.append(message)
         self._held_bytes += len(message.payload)
+        if self.missing is None:
+            return self._release()
         if len(self._held) > self._max_updates or self._held_bytes > self._max_bytes:
             return self.give_up()
         return []
@@ -76,26 +76,27 @@ class Stitcher:
             passed += self._release()
         return passed
 
-    def give_up(self) -> list[Update]:
-        """What is missing will not come; return what may be passed on now, with the hole before it."""
-        if self.missing is not None:
-            self._epoch, self._seq = self.missing.epoch, self.missing.last
-            self.missing = None
-        return self._release()
+    def give_up(self, until: int = MAX_SEQ) -> list[Update]:
+        """What is missing, up to and including `until`, will not come; return what may be passed on now.
+
+        The hole stands before it.
+        """
+        missing = self.missing
+        if missing is not None:
+            self._epoch, self._seq = missing.epoch, min(missing.last, until)
+            self.missing = None if until >= missing.last else missing._replace(first=until + 1)
+        return [] if self.missing is not None else self._release()
 
     def _release(self) -> list[Update]:
-        held, self._held, self._held_bytes = self._held, deque(), 0
-        return self._pass_on(held)
-
-    def _pass_on(self, messages: Iterable[Update]) -> list[Update]:
-        passed = []
-        for message in messages:
-            if self.missing is None:
-                self.missing = self._hole_before(message)
+        """Take from what is held up to the next hole; the rest stays where it is, however many holes it has."""
+        passed: list[Update] = []
+        held = self._held
+        while held:
+            self.missing = self._hole_before(held[0])
             if self.missing is not None:
-                self._held.append(message)
-                self._held_bytes += len(message.payload)
-                continue
+                break
+            message = held.popleft()
+            self._held_bytes -= len(message.payload)
             if message.epoch != self._epoch:
                 self._epoch, self._seq = message.epoch, message.seq
             self._seq = max(self._seq, message.seq)

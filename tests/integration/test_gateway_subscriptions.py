@@ -180,20 +180,46 @@ def test_max_messages_is_exact_then_unsubscribed_says_why(rig: Rig) -> None:
 @pytest.mark.parametrize(
     ("asked", "named"),
     [
-        ({"since": {"epoch": "0" * 16, "seq": 1}}, "since"),
-        ({"snapshot": True}, "snapshot"),
-        ({"mode": "conflate"}, "conflate"),
+        ({"since": 7}, "since"),
+        ({"since": {"epoch": 1, "seq": 1}}, "since.epoch"),
+        ({"since": {"epoch": "0" * 16, "seq": -1}}, "since.seq"),
+        ({"since": {"epoch": "0" * 16, "seq": 2**53}}, "since.seq"),
+        ({"snapshot": "yes"}, "snapshot"),
+        ({"mode": "merge"}, "mode"),
     ],
 )
-def test_what_comes_with_history_is_told_as_not_available_and_the_connection_lives(
+def test_what_is_malformed_is_named_and_the_connection_lives(
     rig: Rig, asked: dict[str, object], named: str
 ) -> None:
     gateway, _ = rig
     with gateway.client() as client:
         answer = client.ask("subscribe-execs", asked, 1.5)
-        assert (answer["event"], answer["data"]["code"], answer["id"]) == ("error", "not-available", 1.5)
-        assert named in answer["data"]["message"]
+        assert (answer["event"], answer["data"]["code"], answer["id"]) == ("error", "bad-field", 1.5)
+        assert answer["data"]["message"].startswith(f"{named} is ")
         client.subscribe()
+
+
+def test_a_repeated_subscription_with_a_position_begins_there_again_and_then_is_live(rig: Rig) -> None:
+    gateway, feed = rig
+    with gateway.client() as client:
+        position = client.subscribe(topics=["ex.A."])["seq"]
+        feed.updates(3, topic="ex.A.")
+        assert client.seqs(3) == [position + 1, position + 2, position + 3]
+        since = {"epoch": f"{feed.epoch:016x}", "seq": position + 1}
+        again = client.subscribe(topics=["ex.A."], since=since)
+        assert (again["seq"], again["recovered"], again["gap"]) == (position + 1, True, None)
+        feed.update(topic="ex.A.")
+        assert client.seqs(3) == [position + 2, position + 3, position + 4]
+
+
+def test_a_snapshot_is_the_newest_of_each_key_and_a_conflating_subscriber_is_counted_by_its_mode(rig: Rig) -> None:
+    gateway, feed = rig
+    with gateway.client() as client:
+        answer = client.subscribe(topics=["ex.A."], snapshot=True, mode="conflate")
+        assert (answer["mode"], answer["seq"]) == ("conflate", feed.seq)
+        gateway.wait_for_stats("it conflates", subscribers__conflate=1)
+        feed.update(topic="ex.A.")
+        assert client.seqs(1) == [feed.seq]
 
 
 def test_emit_volatile_in_the_environment_makes_volatile_the_default_mode() -> None:

@@ -17,6 +17,7 @@ from gateway.core.session import (
     Mode,
     PlaceOrder,
     Session,
+    Since,
     Subscribe,
     Unsubscribe,
 )
@@ -100,26 +101,79 @@ def test_the_mode_is_fixed_until_the_subscription_ends() -> None:
     assert isinstance(send(one, "subscribe-execs", mode="all"), Subscribe)
 
 
-@pytest.mark.parametrize("since", [0, "", {}, [], -1, "x", {"seq": 1}, 2**70], ids=str)
-def test_since_in_whatever_form_is_an_error_never_silence(since: Any) -> None:
+EPOCH = "00000000000000ab"
+
+
+@pytest.mark.parametrize("since", [0, "", [], -1, "x", 2**70, False, True, EPOCH], ids=str)
+def test_a_since_that_is_no_object_is_an_error_never_silence(since: Any) -> None:
     one = session()
-    assert error_of(send(one, "subscribe-execs", since=since))[0] == "not-available"
+    code, message = error_of(send(one, "subscribe-execs", since=since))
+    assert code == "bad-field"
+    assert message.startswith("since is ")
+    assert message.endswith("expected {epoch, seq}")
     assert one.interest is None
 
 
-def test_a_snapshot_and_conflation_are_not_there_yet_and_not_asking_for_them_is_fine() -> None:
+@pytest.mark.parametrize(
+    "epoch", [None, 171, "", "ab", EPOCH.upper(), "0x" + EPOCH[2:], EPOCH + "\n", "g" * 16, [EPOCH]], ids=repr
+)
+def test_a_since_of_no_epoch_is_an_error_that_names_it(epoch: Any) -> None:
     one = session()
-    assert error_of(send(one, "subscribe-execs", snapshot=True))[0] == "not-available"
-    assert error_of(send(one, "subscribe-execs", mode="conflate"))[0] == "not-available"
+    code, message = error_of(send(one, "subscribe-execs", since={"epoch": epoch, "seq": 1}))
+    assert code == "bad-field"
+    assert message.startswith("since.epoch is ")
+    assert message.endswith("expected 16 lower-case hex digits")
     assert one.interest is None
-    assert isinstance(send(one, "subscribe-execs", snapshot=False, since=None, mode=None), Subscribe)
+
+
+@pytest.mark.parametrize("seq", [None, -1, "1", 1.0, 1.5, True, 2**53, 2**64, 2**70, [1]], ids=repr)
+def test_a_since_of_no_seq_is_an_error_that_names_it(seq: Any) -> None:
+    one = session()
+    code, message = error_of(send(one, "subscribe-execs", since={"epoch": EPOCH, "seq": seq}))
+    if type(seq) is int and seq >= 2**70:
+        assert code in ("bad-field", "bad-message")  # what JSON reader refuses first
+    else:
+        assert code == "bad-field"
+        assert message.startswith("since.seq is ")
+    assert one.interest is None
+
+
+def test_a_bad_since_changes_nothing_of_a_subscription() -> None:
+    one = session()
+    send(one, "subscribe-execs", topics=["ex.A."], mode="volatile")
+    assert error_of(send(one, "subscribe-execs", topics=["ex.B."], since={}))[0] == "bad-field"
+    assert (one.interest, one.mode) == (Interest(["ex.A."]), Mode.VOLATILE)
+
+
+@pytest.mark.parametrize("seq", [0, 1, 2**53 - 1])
+def test_a_since_is_a_position(seq: int) -> None:
+    action = send(session(), "subscribe-execs", "s", since={"epoch": EPOCH, "seq": seq}, snapshot=True)
+    assert action == Subscribe(EVERY_TOPIC, Mode.ALL, None, "s", Since(0xAB, seq), True)
+
+
+@pytest.mark.parametrize("snapshot", [0, 1, 1.0, 0.0, "true", [], {}], ids=repr)
+def test_a_snapshot_is_true_or_false(snapshot: Any) -> None:
+    code, message = error_of(send(session(), "subscribe-execs", snapshot=snapshot))
+    assert code == "bad-field"
+    assert message.startswith("snapshot is ")
+
+
+def test_a_snapshot_and_conflation_are_asked_for_and_null_asks_for_nothing() -> None:
+    one = session()
+    assert send(one, "subscribe-execs", snapshot=False, since=None, mode=None) == Subscribe(
+        EVERY_TOPIC, Mode.ALL, None, None
+    )
+    send(one, "unsubscribe-execs")
+    assert send(one, "subscribe-execs", snapshot=True, mode="conflate") == Subscribe(
+        EVERY_TOPIC, Mode.CONFLATE, None, None, None, True
+    )
 
 
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
-        ({"mode": "fast"}, "mode is 'fast': expected 'all' or 'volatile'"),
-        ({"mode": ["all"]}, "expected 'all' or 'volatile'"),
+        ({"mode": "fast"}, "mode is 'fast': expected one of all, volatile, conflate"),
+        ({"mode": ["all"]}, "expected one of all, volatile, conflate"),
         ({"max_messages": 0}, "max_messages is '0': expected a whole number over 0"),
         ({"max_messages": -1}, "expected a whole number over 0"),
         ({"max_messages": 1.5}, "expected a whole number over 0"),

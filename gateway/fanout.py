@@ -23,7 +23,7 @@ from gateway.core.ring import Ring
 from gateway.core.session import Mode
 from gateway.counters import Counters
 from gateway.delivery import NOT_TRIED
-from gateway.outbound import Outbound, write_to_all
+from gateway.outbound import Outbound, tell_all_to_miss, write_to_all
 
 log = logging.getLogger("gateway.fanout")
 
@@ -57,6 +57,7 @@ class Fanout:
     ) -> None:
         self.state = FeedState.JOINING
         self.ring = Ring(ring_bytes)
+        self.is_behind = False  # the feed brings more than can be written
         self.on_progress: Callable[[], None] = lambda: None  # the feed has moved: `gateway.resume` looks
         self._newest: Newest[Update] = Newest(snapshot_keys)
         self.hub: Hub[Outbound] = Hub()
@@ -113,6 +114,11 @@ class Fanout:
         for group in self.hub.take_touched():
             frames, first, last = group.frames, group.first_seq, group.last_seq
             count = len(frames)
+            if group.sheds and self.is_behind:
+                group.frames = []
+                counters.dropped += count * len(group.members)
+                tell_all_to_miss(group, count, first, last)
+                continue
             chunk = frames[0] if count == 1 else b"".join(frames)
             counters.delivered += count * len(group.members)
             all_taken = write_to_all(group, chunk, count, first, last)
@@ -137,8 +143,9 @@ class Fanout:
         """Subscribe `member` from the next update on, instead of what it had."""
         self.leave(member)
         member.mode = mode
-        conflates = mode is Mode.CONFLATE
-        member.enter(self.hub.join(member, interest, max_messages, member.envelope, conflates=conflates))
+        conflates, sheds = mode is Mode.CONFLATE, mode is Mode.VOLATILE and max_messages is None
+        envelope = member.envelope
+        member.enter(self.hub.join(member, interest, max_messages, envelope, conflates=conflates, sheds=sheds))
         self.subscribers[mode.value] += 1
 
     def learn(self, updates: Iterable[Update]) -> None:

@@ -24,6 +24,8 @@ log = logging.getLogger("gateway.feed")
 # A drain ends at either bound, so that one write to a subscriber stays small and other work gets its turn.
 DRAIN_MESSAGES = 512
 DRAIN_BYTES = 256 * 1024
+BEHIND_S = 1.0
+"""The feed was never empty for so long: more comes than can be written, and volatile subscribers miss it."""
 MAX_FRAME_BYTES = 4 * 1024 * 1024
 _SILENCE_CHECKS_PER_LIMIT = 10
 _KNOCK_S = 1.0
@@ -61,7 +63,7 @@ class Feed:
         self._fanout = fanout
         self._endpoint = endpoint
         self._stale_s = stale_s
-        self._heard_s = time.monotonic()
+        self._heard_s = self._empty_s = time.monotonic()
         self._malformed = Throttle(log)
         self._refused = Throttle(log, _TELL_REFUSED_S)
         self._knocked_s = -_KNOCK_S
@@ -117,10 +119,12 @@ class Feed:
                     refused += 1
                     self._fanout.counters.upstream["malformed"] += 1
                     self._malformed.warning("feed message refused: %s", error)
+            self._fanout.is_behind = time.monotonic() - self._empty_s > BEHIND_S
             # The budget is spent, and the edge with it: come back after everything else had its turn.
             self._again = asyncio.get_running_loop().call_soon(self._drain)
         except zmq.Again:
-            pass
+            self._empty_s = time.monotonic()
+            self._fanout.is_behind = False
         if messages > refused:  # what is no message of a publisher is no sign of its life
             self._heard_s = time.monotonic()
             self._fanout.flush()

@@ -5,7 +5,8 @@ is handed to the transport, which owns the socket otherwise, and the subscriber 
 has passed it on. Meanwhile, by mode:
 
 - `all`: chunks wait in the backlog, bounded in bytes; over the bound the session is closed with 4108;
-- `volatile`: updates are dropped and counted; the first thing sent afterwards is a `gap` that says so;
+- `volatile`: updates are dropped and counted; the first thing sent afterwards is a `gap` that says so. So it is
+  where this process itself can't keep up with the feed: late is worse than missing;
 - `conflate`: the newest of each topic and key waits, in the place of the one before it, which is counted.
 
 Answers, gaps and errors are never dropped: where they do not fit, 4108. Nothing here waits for a peer, so no
@@ -62,6 +63,19 @@ def write_to_all(group: "Group[Outbound]", chunk: bytes, count: int, first_seq: 
     return all(taken)
 
 
+def tell_all_to_miss(group: "Group[Outbound]", count: int, first_seq: int, last_seq: int) -> None:
+    """Write a `gap` to every member of `group` instead of the `count` updates that are staged for it."""
+    frame = _gap_frame(first_seq, last_seq, count)
+    short = write_each(group.doors, frame)
+    group.shed += count
+    for member, written in [(group.members[position], written) for position, written in short]:
+        member.missed(written, frame, count, first_seq, last_seq)
+
+
+def _gap_frame(first: int, last: int, count: int) -> bytes:
+    return build(Opcode.TEXT, events.encode_event(events.GAP, events.gap(first, last, count, why="slow")))
+
+
 class OutboundBudget:
     """The bound of all backlogs of a process together; a frame shared by many counts for each.
 
@@ -93,7 +107,7 @@ class Outbound:
         behind: the position of its stream where that is not the fan-out's, while it resumes: epoch as it stands in
             JSON and seq, or NOT_BEGUN.
         door: the socket's own `send`, or `_shut` while nothing may be written past what waits.
-        dropped, conflated: updates of this session, for its heartbeat, like `sent`.
+        conflated: updates of this session, for its heartbeat, like `sent` and `dropped`.
         closing: whether a close frame was sent or queued; nothing goes out after it.
     """
 
@@ -102,6 +116,7 @@ class Outbound:
         "_backlog_bytes",
         "_blocked",
         "_conflated_frames",
+        "_dropped",
         "_budget",
         "_counters",
         "_finishing",
@@ -113,7 +128,6 @@ class Outbound:
         "closing",
         "conflated",
         "door",
-        "dropped",
         "envelope",
         "group",
         "mode",
@@ -136,7 +150,7 @@ class Outbound:
         self.position = 0
         self.behind: tuple[str, int] | None = None
         self.door = send
-        self.dropped = 0
+        self._dropped = 0
         self.conflated = 0
         self.closing = False
         self._transport = transport
@@ -158,15 +172,22 @@ class Outbound:
         """Updates written to this session: its own count, and what its group has written since it came."""
         return self._sent + (self.group.flushed if self.group is not None else 0)
 
+    @property
+    def dropped(self) -> int:
+        """Updates that this session was told to miss: its own count, and that of its group since it came."""
+        return self._dropped + (self.group.shed if self.group is not None else 0)
+
     def enter(self, group: "Group[Outbound]") -> None:
         """The hub has put it into `group`."""
         self.group = group
         self._sent -= group.flushed
+        self._dropped -= group.shed
 
     def leave(self) -> None:
         """The hub has taken it out of its group."""
         if self.group is not None:
             self._sent += self.group.flushed
+            self._dropped += self.group.shed
             self.group = None
 
     @property
@@ -271,11 +292,23 @@ class Outbound:
         if self.mode is Mode.ALL:
             self._queue(chunk, count)
             return True
-        self.dropped += count
+        self._dropped += count
         self._counters.dropped += count
+        self._widen_gap(count, first_seq, last_seq)
+        return False
+
+    def missed(self, written: int, frame: bytes, count: int, first_seq: int, last_seq: int) -> None:
+        """The door did not take all of `frame`, the `gap` that stands for `count` updates; see `fell_short`."""
+        if written >= 0:
+            self._block(frame, written)
+        elif written == GONE:
+            self._lost(0)
+        elif not self.closing:
+            self._widen_gap(count, first_seq, last_seq)
+
+    def _widen_gap(self, count: int, first_seq: int, last_seq: int) -> None:
         earlier = self._gap
         self._gap = (earlier[0], last_seq, earlier[2] + count) if earlier else (first_seq, last_seq, count)
-        return False
 
     def conflate(self, names: Sequence[Name], frames: Sequence[bytes]) -> bool:
         """Keep the newest of each name until the socket takes more; the group has counted `frames` as written."""
@@ -405,5 +438,4 @@ class Outbound:
             return b""
         first, last, count = self._gap
         self._gap = None
-        data = events.gap(first, last, count, why="slow")
-        return build(Opcode.TEXT, events.encode_event(events.GAP, data))
+        return _gap_frame(first, last, count)

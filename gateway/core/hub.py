@@ -48,6 +48,8 @@ class Group(Generic[Member]):
         names: topic, key and seq of each, where `conflates`; empty else.
         envelope: makes its frames: plain, or compressed.
         conflates: whether its members want the newest of each name when they can't take all.
+        sheds: whether its members would rather miss updates than get them late.
+        shed: how many updates they were told to miss so far.
         remaining: how many more updates it takes (`max_messages`), None for no end. Such a group has one member.
         skipped: how many came when it had that many staged, `first_skipped` to `last_skipped`.
     """
@@ -66,11 +68,17 @@ class Group(Generic[Member]):
         "members",
         "names",
         "remaining",
+        "shed",
+        "sheds",
         "skipped",
     )
 
-    def __init__(self, interest: Interest, envelope: Envelope, remaining: int | None, conflates: bool) -> None:
+    def __init__(
+        self, interest: Interest, envelope: Envelope, remaining: int | None, *, conflates: bool, sheds: bool
+    ) -> None:
         self.interest = interest
+        self.sheds = sheds
+        self.shed = 0
         self.conflates = conflates
         self.names: list[Name] = []
         self.envelope = envelope
@@ -90,7 +98,7 @@ class Hub(Generic[Member]):
     """The index of groups by topic."""
 
     def __init__(self) -> None:
-        self._shared: dict[tuple[Interest, Envelope, bool], Group[Member]] = {}
+        self._shared: dict[tuple[Interest, Envelope, bool, bool], Group[Member]] = {}
         # Groups stand in dicts for their order and their cheap removal; the values mean nothing.
         self._by_topic: dict[bytes, dict[Group[Member], None]] = {}
         self._by_prefix: dict[bytes, dict[Group[Member], None]] = {}
@@ -107,13 +115,14 @@ class Hub(Generic[Member]):
         envelope: Envelope = PLAIN,
         *,
         conflates: bool = False,
+        sheds: bool = False,
     ) -> Group[Member]:
         """Add `member`; it gets what is staged from now on. Return its group, for `leave`."""
-        group = self._shared.get((interest, envelope, conflates)) if max_messages is None else None
+        group = self._shared.get((interest, envelope, conflates, sheds)) if max_messages is None else None
         if group is None:
-            group = Group(interest, envelope, max_messages, conflates)
+            group = Group(interest, envelope, max_messages, conflates=conflates, sheds=sheds)
             if max_messages is None:
-                self._shared[interest, envelope, conflates] = group
+                self._shared[interest, envelope, conflates, sheds] = group
             self._index(group)
         member.position = len(group.members)
         group.members.append(member)
@@ -129,7 +138,7 @@ class Hub(Generic[Member]):
             last.position = member.position
         if not group.members:
             if group.remaining is None:
-                del self._shared[group.interest, group.envelope, group.conflates]
+                del self._shared[group.interest, group.envelope, group.conflates, group.sheds]
             self._unindex(group)
 
     def stage(self, topic: bytes, seq: int, data: bytes, key: bytes = b"") -> None:

@@ -73,7 +73,7 @@ def test_a_full_disk_holds_ingest_and_history_and_feed_live_and_it_heals_without
             failing = publisher.wait_for(r"journal failing reason=(.*); ingest waits, history is served")
             assert "no space left" in failing.group(1) or "disk I/O" in failing.group(1)
             beats = {0}
-            while beats == {0} or len(beats) > 1:  # the feed lives; what was kept before goes out, and then nothing
+            while beats == {0} or len(beats) > 1:  # the feed lives; what was kept goes out, then nothing
                 beats = {feed.next_beat().seq for _ in range(30)}
             (before,) = beats
             assert before < sent

@@ -277,3 +277,43 @@ def test_subscribers_are_counted_by_mode_and_leaving_twice_counts_once(house: Ho
     house.fanout.leave(owner.outbound)
     assert house.fanout.subscribers == {"volatile": 0, "all": 1}
     assert list(house.fanout.hub.members()) == [other.outbound]
+
+
+def test_while_the_gateway_is_behind_volatile_subscribers_miss_what_they_are_told_and_the_others_get_all(
+    house: House,
+) -> None:
+    everything = house.subscriber()
+    volatile = house.subscriber(mode=Mode.VOLATILE)
+    house.data(1, 2)
+    house.fanout.flush()
+    house.fanout.is_behind = True
+    house.data(3, 4, 5)
+    house.fanout.flush()
+    late = house.subscriber(mode=Mode.VOLATILE)
+    house.data(6)
+    house.fanout.flush()
+    house.fanout.is_behind = False
+    house.data(7)
+    house.fanout.flush()
+    assert told(everything) == [1, 2, 3, 4, 5, 6, 7]
+    assert told(volatile) == [1, 2, ("gap", 3, 5, "slow", 3), ("gap", 6, 6, "slow", 1), 7]
+    assert told(late) == [("gap", 6, 6, "slow", 1), 7]
+    assert (volatile.outbound.sent, volatile.outbound.dropped) == (3, 4)
+    assert (late.outbound.sent, late.outbound.dropped) == (1, 1)
+    assert (house.counters.delivered, house.counters.dropped) == (11, 5)
+    house.fanout.leave(volatile.outbound)
+    assert (volatile.outbound.sent, volatile.outbound.dropped) == (3, 4)
+
+
+def test_a_blocked_volatile_subscriber_is_told_once_of_all_that_it_missed(house: House) -> None:
+    volatile = house.subscriber(mode=Mode.VOLATILE, wire=Wire(sends=[10]))
+    house.data(1)
+    house.fanout.flush()  # blocked in the middle of it
+    house.data(2)
+    house.fanout.flush()
+    house.fanout.is_behind = True
+    house.data(3, 4)
+    house.fanout.flush()
+    volatile.wire.pass_on()
+    assert told(volatile) == [1, ("gap", 2, 4, "slow", 3)]
+    assert volatile.outbound.dropped == house.counters.dropped == 3

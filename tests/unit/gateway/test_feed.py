@@ -11,6 +11,7 @@ import zmq
 
 from execgate.wire.errors import UsageError
 from execgate.wire.update import Kind, Update, encode
+from gateway import feed as module
 from gateway.core.stitcher import Stitcher
 from gateway.counters import Counters
 from gateway.fanout import Fanout, FeedState
@@ -79,6 +80,28 @@ def test_more_than_one_drain_holds_is_taken_whole_and_junk_is_counted(tmp_path: 
         assert scene.counters.upstream == {"updates": 3 * DRAIN_MESSAGES + 1, "malformed": 2}
 
     play(tmp_path, steps)
+
+
+def test_a_feed_that_is_never_empty_is_behind_until_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "BEHIND_S", 0.0)
+    seen: list[bool] = []
+
+    async def steps(scene: Scene) -> None:
+        flush = scene.fanout.flush
+
+        def note() -> None:
+            seen.append(scene.fanout.is_behind)
+            flush()
+
+        monkeypatch.setattr(scene.fanout, "flush", note)
+        for _ in range(2 * DRAIN_MESSAGES + 10):
+            scene.say(Kind.DATA)
+        time.sleep(0.2)  # all of it waits for one drain
+        await scene.until(lambda: scene.fanout.seq == scene.seq)
+
+    play(tmp_path, steps)
+    assert True in seen, "two drains ended with their budget spent"
+    assert seen[-1] is False
 
 
 def test_silence_makes_the_feed_stale(tmp_path: Path) -> None:

@@ -146,7 +146,7 @@ def test_heartbeats_are_spread_over_their_interval_not_sent_in_one_burst(wheel: 
 def test_a_heartbeat_tells_the_position_and_the_sessions_own_counts(wheel: Wheel) -> None:
     peer = wheel.peer()
     wheel.fanout.take(Update(Kind.HEARTBEAT, b"", 0xAB, 12, 0, 0, b"", b""))
-    peer.outbound._sent, peer.outbound.dropped = 5, 2
+    peer.outbound._sent, peer.outbound._dropped = 5, 2
     wheel.advance_with_life([peer], 11)
     assert peer.beats[0] == {
         "event": "heartbeat",

@@ -50,6 +50,8 @@ def write_to_all(group: "Group[Outbound]", chunk: bytes, count: int, first_seq: 
     """
     short = write_each(group.doors, chunk)
     group.flushed += count
+    if not short:
+        return True
     members = [(group.members[position], written) for position, written in short]
     if group.conflates:
         taken = [

@@ -1,4 +1,4 @@
-"""The stitcher: whatever the feed loses, doubles or reorders, what is passed on is in order, and a hole was given up."""
+"""The stitcher: whatever the feed loses, doubles or reorders, what it passes on is in order, without new holes."""
 
 from dataclasses import dataclass, field
 

@@ -51,10 +51,10 @@ class Snapshot(NamedTuple):
 
 
 class Chunk(NamedTuple):
-    """`count` frames in one; whoever was given it has passed `last`."""
+    """The frames of so many `updates` in one; whoever was given it has passed `last`."""
 
     data: bytes
-    count: int
+    updates: int
     last: int
 
 
@@ -423,15 +423,15 @@ class Resumer:
         follower.seq = chunk.last
         snapshot = follower.snapshot
         if snapshot is not None:
-            follower.snapshot_at += chunk.count
+            follower.snapshot_at += chunk.updates
             if follower.snapshot_at >= len(snapshot.updates):
                 follower.snapshot = None
-        if not chunk.count:
+        if not chunk.updates:
             return
         member = follower.member
-        member.push(chunk.data, chunk.count)
+        member.push(chunk.data, chunk.updates)
         if follower.remaining is not None:
-            follower.remaining -= chunk.count
+            follower.remaining -= chunk.updates
             if not follower.remaining:
                 self.leave(member)
                 self._fanout.on_exhausted(member)

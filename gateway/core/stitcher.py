@@ -55,9 +55,10 @@ class Stitcher:
         self._held_bytes += len(message.payload)
         if self.missing is None:
             return self._release()
-        if len(self._held) > self._max_updates or self._held_bytes > self._max_bytes:
-            return self.give_up()
-        return []
+        passed: list[Update] = []
+        while self.missing and (len(self._held) > self._max_updates or self._held_bytes > self._max_bytes):
+            passed += self.give_up()
+        return passed
 
     def fill(self, updates: Iterable[Update]) -> list[Update]:
         """Take the next of what is missing, in order; return what may be passed on now."""

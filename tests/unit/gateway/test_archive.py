@@ -1,5 +1,6 @@
-"""The archive: what many wait for is asked for once; what can't be had is told, in bounded time; bounded in bytes."""
+"""The archive: what many wait for is asked for once; what can not be had is told in bounded time; bounds."""
 
+import time
 from typing import Any
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from execgate.wire.replay import Failed, Gone
 from execgate.wire.update import Update
 from gateway import archive as module
-from gateway.archive import PAGE_UPDATES, Archive, Lost
+from gateway.archive import Archive, Lost
 from gateway.core.ring import Ring
 from gateway.history import Outcome, TimedOut
 from tests.unit.gateway.history_fake import FakeHistory, update
@@ -68,7 +69,7 @@ class House:
 @pytest.fixture
 def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     clock = [1_000.0]
-    monkeypatch.setattr(module.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
     return clock
 
 

@@ -15,6 +15,7 @@ from execgate.wire.frame_parser import Closing, Event, FrameParser, Pong, Text
 from execgate.wire.update import Kind, Update
 from gateway import connection as connection_module
 from gateway.connection import Connection, Site
+from gateway.core.interest import Interest
 from gateway.core.orders import OrderStatus
 from gateway.core.policy import Rights
 from gateway.core.session import Mode
@@ -493,5 +494,33 @@ def test_what_breaks_the_protocol_is_closed_with_its_code(data: bytes, code: int
         client.sock.close()
         await site.gone()
         assert site.counters.closes == {str(code): 1}
+
+    play(scene())
+
+
+def test_a_plain_subscription_while_resuming_loses_nothing_and_an_unsubscription_ends_it() -> None:
+    async def scene() -> None:
+        site = Scene()
+        site.publish(400, 10_000)
+        connection, client = await site.connect(subscribe=False, buffer_bytes=4096)
+        since = {"epoch": f"{0xAB:016x}", "seq": 0}
+        await client.send(text("subscribe-execs", since=since))
+        await site.until(lambda: connection.outbound._blocked)
+        await client.send(text("subscribe-execs", topics=["ex.A.", "ex.B."]))
+        await site.until(lambda: connection.session.interest == Interest(["ex.A.", "ex.B."]))
+        assert len(site.site.resumer) == 1
+        site.publish(3)
+        await client.read_until(lambda: len(client.seqs()) == 403)
+        assert client.seqs() == list(range(1, 404))
+        told = [m["data"] for m in client.messages if m["event"] == "subscribed"]
+        assert [(each["seq"] == 0, each["recovered"]) for each in told] == [(True, True), (False, False)]
+        again = {"epoch": f"{0xAB:016x}", "seq": 403 + 5}
+        await client.send(text("subscribe-execs", since=again) + text("unsubscribe-execs"))
+        await client.read_until(lambda: "unsubscribed" in client.names())
+        assert client.names()[-2:] == ["subscribed", "unsubscribed"]
+        site.publish()
+        client.sock.close()
+        await site.gone()
+        assert len(site.site.resumer) == 0
 
     play(scene())

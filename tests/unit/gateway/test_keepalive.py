@@ -19,6 +19,7 @@ from gateway.counters import Counters
 from gateway.fanout import Fanout
 from gateway.keepalive import Keepalive
 from gateway.limits import Limits
+from gateway.outbound import NOT_BEGUN
 from tests.unit.gateway.fakes import Owner
 from tests.unit.gateway.test_orders import Clock, clock_in
 
@@ -152,6 +153,20 @@ def test_a_heartbeat_tells_the_position_and_the_sessions_own_counts(wheel: Wheel
         "event": "heartbeat",
         "data": {"epoch": "00000000000000ab", "seq": 12, "sent": 5, "dropped": 2, "conflated": 0},
     }
+
+
+def test_who_resumes_is_told_its_own_position_and_its_epoch_and_none_before_it_has_one(wheel: Wheel) -> None:
+    """The gateway may stand in another epoch by then: one's epoch with the other's seq would lose updates."""
+    peer = wheel.peer()
+    wheel.fanout.take(Update(Kind.HEARTBEAT, b"", 0xCD, 12, 0, 0, b"", b""))
+    peer.outbound.behind = NOT_BEGUN
+    wheel.advance_with_life([peer], 30)
+    assert peer.beats == []
+    assert peer.times("ping")
+    peer.outbound.behind = ("00000000000000ab", 900)
+    wheel.advance_with_life([peer], 11)
+    data = peer.beats[0]["data"]
+    assert (data["epoch"], data["seq"]) == ("00000000000000ab", 900)
 
 
 def test_without_a_subscription_there_are_pings_alone(wheel: Wheel) -> None:

@@ -1,4 +1,4 @@
-"""The recovery: a hole is asked for once and filled before what is later, or given up; a snapshot comes in the end."""
+"""The recovery: a hole is asked for once and filled before what is later, or given up; a snapshot at last."""
 
 import pytest
 from hypothesis import given, settings

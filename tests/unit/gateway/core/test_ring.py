@@ -1,4 +1,4 @@
-"""The ring against a list that forgets nothing: no hole, within its bound, and every read is right at its edges."""
+"""The ring against a list that forgets nothing: no hole, within its bound, every read right at its edges."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""The stitcher: whatever the feed loses, doubles or reorders, what is passed on is in order, and a hole was given up."""
+"""The stitcher: whatever the feed loses, doubles or reorders, what it passes on is in order, without new holes."""
 
 from dataclasses import dataclass, field
 
@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from execgate.wire.tracking import SequenceTracker, Verdict
-from execgate.wire.update import Kind, Update
+from execgate.wire.update import MAX_SEQ, Kind, Update
 from gateway.core.stitcher import Missing, Stitcher
 
 MANY = 1 << 30
@@ -120,6 +120,13 @@ def test_too_many_updates_or_bytes_give_the_hole_up() -> None:
     assert one.take(data(6, size=10)) == [], "the bytes of what was released count no more"
 
 
+def test_the_bounds_hold_though_many_holes_stand_before_what_waits() -> None:
+    one = stitcher(data(1), max_bytes=10)
+    for seq in (3, 5, 7):
+        assert one.take(data(seq, size=0)) == []
+    assert short(one.take(data(9, size=11))) == [(1, 3), (1, 5), (1, 7), (1, 9)]
+
+
 def test_many_holes_cost_no_walk_over_everything_that_waits_for_each() -> None:
     """A full ZeroMQ queue drops every other message: with a walk for each this took minutes."""
     one = stitcher(data(1))
@@ -136,6 +143,20 @@ def test_many_holes_cost_no_walk_over_everything_that_waits_for_each() -> None:
 # -- any history: what the publisher published, what the feed made of it, what the replays brought
 
 
+class Noting(Stitcher):
+    """Writes down what is given up."""
+
+    def __init__(self, max_updates: int, max_bytes: int) -> None:
+        super().__init__(max_updates, max_bytes)
+        self.given_up: set[tuple[int, int]] = set()
+
+    def give_up(self, until: int = MAX_SEQ) -> list[Update]:
+        missing = self.missing
+        assert missing is not None
+        self.given_up |= {(missing.epoch, seq) for seq in range(missing.first, min(until, missing.last) + 1)}
+        return super().give_up(until)
+
+
 @dataclass
 class World:
     """A stitcher between a feed that fails and a history that may; what came out is judged by a tracker."""
@@ -143,18 +164,20 @@ class World:
     max_updates: int
     max_bytes: int
     passed: list[Update] = field(default_factory=list)
-    given_up: set[tuple[int, int]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        self.stitcher = Stitcher(self.max_updates, self.max_bytes)
+        self.stitcher = Noting(self.max_updates, self.max_bytes)
 
     def take(self, message: Update) -> None:
-        missing = self.stitcher.missing
+        before = len(self.stitcher.given_up)
+        was_full = len(self.stitcher._held) == self.max_updates
+        size = self.stitcher._held_bytes + len(message.payload)
         if self.stitcher.follows(message):
             self.passed.append(message)
         else:
             self.passed += self.stitcher.take(message)
-        self._note(missing)
+        if len(self.stitcher.given_up) > before:
+            assert was_full or size > self.max_bytes, "given up without need"
         assert len(self.stitcher._held) <= self.max_updates
         assert self.stitcher._held_bytes <= self.max_bytes
         assert self.stitcher._held_bytes == sum(len(each.payload) for each in self.stitcher._held)
@@ -174,14 +197,7 @@ class World:
             and left is not None
             and (left.epoch, left.last) == (missing.epoch, missing.last)
         ):
-            until = left.first + then_give_up
-            self.given_up |= {(left.epoch, seq) for seq in range(left.first, min(until, left.last) + 1)}
-            self.passed += self.stitcher.give_up(until)
-
-    def _note(self, missing: Missing | None) -> None:
-        left = self.stitcher.missing
-        if missing is not None and left != missing:  # too much waited
-            self.given_up |= {(missing.epoch, seq) for seq in range(missing.first, missing.last + 1)}
+            self.passed += self.stitcher.give_up(left.first + then_give_up)
 
 
 _PUBLISHED = st.lists(
@@ -236,7 +252,7 @@ def _judge(world: World, existed: list[tuple[int, int]], epoch: int, seq: int) -
         if is_data and seen.verdict is not Verdict.DUPLICATE:
             got.append((message.epoch, message.seq))
     assert got == sorted(set(got)), "in order, without doubles"
-    assert holes == world.given_up
+    assert holes == world.stitcher.given_up
     assert not holes & set(got)
     assert (tracker.epoch, tracker.seq) == (epoch, seq)
     # An epoch's tail that no message told of before the next epoch began is the one thing nobody can know of.

@@ -101,7 +101,7 @@ class Live:
             now_s = time.monotonic() - start_s
             latencies_s.extend(now_s - (seq - first) / rate for seq in self._take())
 
-        came = self._feed.getsockopt(zmq.FD)
+        came = self._feed.fileno()
         while not until():
             now_s = time.monotonic() - start_s
             while (due + 1) / rate <= now_s:

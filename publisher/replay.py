@@ -21,8 +21,9 @@ from publisher.core.replays import Log, Replays, Turn
 
 MAX_FRAME_BYTES = 2 * MAX_JSON_BYTES
 """Of what a gateway sends; ZeroMQ closes a connection that sends a greater frame."""
-SEND_HWM = MAX_CREDIT + 128
-"""Messages queued for one gateway: all its credit, and ends. Only one that asks and never reads has more."""
+SEND_HWM = 2 * (MAX_CREDIT + 128)
+"""Messages queued for one gateway: all its credit, and ends. Only one that asks and never reads has more. Twice
+that, since libzmq counts what has left the queue as being in it until half of the mark has left."""
 RECEIVE_HWM = 64
 """Messages of one gateway that wait for us, before TCP holds it back."""
 PAUSE_S = 0.001

@@ -1,6 +1,9 @@
 """CURVE between real processes, on every address of the machine: who has a known key, and nobody else, gets in."""
 
 import json
+import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -117,6 +120,15 @@ def test_a_producer_and_a_gateway_with_known_keys_get_in(keys: Keys, publisher: 
         wait_until(lambda: get(address, "/readyz")[0] == 200, "the feed is live")
     producer.close()
     history.close()
+
+
+def test_the_producer_of_the_docs_gets_in(keys: Keys, publisher: Process, tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "security.md").read_text()
+    program = tmp_path / "producer.py"
+    program.write_text(re.findall(r"```python\n(.*?)```", page, re.DOTALL)[0])
+    command = [sys.executable, program, near(publisher.ready()["ingest_ack"]), "producer", "publisher"]
+    said = subprocess.run(command, check=True, timeout=20, capture_output=True, text=True, cwd=keys.folder).stdout
+    assert said.startswith("[b'desk-1', b'OK', b'{")
 
 
 def test_others_do_not(keys: Keys, publisher: Process) -> None:

@@ -181,6 +181,31 @@ def test_the_producer_of_the_docs_works(tmp_path: Path) -> None:
             assert [exec_["price"] for exec_ in execs_of(data_of(feed.until_bye()))] == [99.5, 100.5, 101.5]
 
 
+def test_the_producer_of_the_docs_that_is_answered_works(tmp_path: Path) -> None:
+    page = (ROOT / "docs/ingest.md").read_text()
+    program = tmp_path / "producer.py"
+    program.write_text(re.findall(r"```python\n(.*?)```", page, re.DOTALL)[1])
+    arguments = (
+        "--pub",
+        FREE,
+        "--source",
+        "ingest-ack",
+        "--ingest-ack",
+        FREE,
+        "--data-dir",
+        str(tmp_path / "data"),
+    )
+    said = []
+    for _ in range(2):  # the second time, after a restart, it says the same and nothing is taken
+        with running("publisher", *arguments) as publisher:
+            command = [sys.executable, program, publisher.ready()["ingest_ack"]]
+            said.append(subprocess.run(command, check=True, timeout=20, capture_output=True, text=True).stdout)
+            assert publisher.stop() == 0
+            publisher.wait_for(f"updates={3 if len(said) == 1 else 0} ")
+    assert said[0] == said[1]
+    assert re.fullmatch(r'(desk-1:\d OK \{"epoch": "\w{16}", "first": (\d), "last": \2\}\n){3}', said[0])
+
+
 def test_two_sources_share_one_sequence_and_the_infinite_one_goes_on(tmp_path: Path) -> None:
     path = tmp_path / "x.jsonl"
     path.write_text('{"symbol":"FILE"}\n' * 50)

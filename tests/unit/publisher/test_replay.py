@@ -25,7 +25,7 @@ from execgate.wire.replay import (
 from execgate.wire.update import Update
 from publisher import replay
 from publisher.core.replays import FIRST_ITEMS, MAX_REQUESTS
-from publisher.replay import MAX_FRAME_BYTES, SEND_HWM, ReplayServer
+from publisher.replay import MAX_FRAME_BYTES, ReplayServer
 from tests.unit.publisher.histories import FakeLog
 
 Context = zmq.Context["zmq.Socket[bytes]"]
@@ -41,10 +41,12 @@ def context() -> Iterator[Context]:
 class Peer:
     """A DEALER that says what it is told to."""
 
-    def __init__(self, context: Context, endpoint: str) -> None:
+    def __init__(self, context: Context, endpoint: str, *, small: bool = False) -> None:
+        """Connect; one that is `small` takes next to nothing before it is read."""
         self.socket = context.socket(zmq.DEALER)
         self.socket.setsockopt(zmq.LINGER, 0)
-        self.socket.setsockopt(zmq.RCVHWM, 10_000)
+        self.socket.setsockopt(zmq.RCVHWM, 1 if small else 10_000)
+        self.socket.setsockopt(zmq.RCVBUF, 4096 if small else -1)
         self.socket.connect(endpoint)
 
     def say(self, request_id: bytes, request: Request) -> None:
@@ -88,8 +90,12 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 @asynccontextmanager
-async def serving(context: Context, log: FakeLog) -> AsyncIterator[tuple[ReplayServer, str]]:
+async def serving(
+    context: Context, log: FakeLog, *, small: bool = False
+) -> AsyncIterator[tuple[ReplayServer, str]]:
+    """Serve; with `small` next to nothing waits in the kernel."""
     server = ReplayServer(context, log)
+    server._socket.setsockopt(zmq.SNDBUF, 4096 if small else -1)
     try:
         yield server, server.bind("tcp://127.0.0.1:0")
     finally:
@@ -192,14 +198,10 @@ def test_who_grants_nothing_gets_the_first_few_and_no_more(context: Context) -> 
 def test_who_asks_and_never_reads_is_bounded_by_its_queue(context: Context) -> None:
     async def scenario() -> None:
         async with serving(context, FakeLog(100, payload_bytes=2000)) as (server, endpoint):
-            hostile = context.socket(zmq.DEALER)
-            hostile.setsockopt(zmq.RCVHWM, 1)
-            hostile.setsockopt(zmq.RCVBUF, 4096)
-            hostile.setsockopt(zmq.LINGER, 0)
-            hostile.connect(endpoint)
+            hostile = Peer(context, endpoint, small=True)
             async with asyncio.timeout(10):
                 while not server.counts["lost"]:  # 32 items each
-                    hostile.send_multipart(encode_request(b"1", Replay(7, 1, 100)))
+                    hostile.say(b"1", Replay(7, 1, 100))
                     await asyncio.sleep(0.001)
             good = Peer(context, endpoint)
             good.say(b"g", Replay(7, 1, 100))
@@ -269,6 +271,19 @@ def test_more_requests_than_are_kept_push_out_the_silent_ones(context: Context) 
     play(scenario)
 
 
-def test_the_queue_of_one_gateway_holds_all_its_credit() -> None:
-    """Else a gateway that does all right would be taken for one that does not read."""
-    assert SEND_HWM > MAX_CREDIT
+def test_a_gateway_that_grants_and_is_slow_is_not_taken_for_one_that_does_not_read(context: Context) -> None:
+    """All its credit waits in our queue, since TCP takes nothing: the queue must hold it."""
+
+    async def scenario() -> None:
+        async with serving(context, FakeLog(3000, payload_bytes=1000), small=True) as (server, endpoint):
+            slow = Peer(context, endpoint, small=True)
+            slow.say(b"1", Replay(7, 1, 3000))
+            await slow.next()
+            slow.say(b"1", Credit(1))
+            await until(lambda: server.counts["items"] > MAX_CREDIT)
+            for _ in range(100):
+                slow.say(b"1", Credit(1))
+            assert seqs(await slow.answer(b"1")) == list(range(2, 3001))
+            assert server.counts["lost"] == 0
+
+    play(scenario)

@@ -113,7 +113,9 @@ class Fanout:
             frames, first, last = group.frames, group.first_seq, group.last_seq
             count = len(frames)
             chunk = frames[0] if count == 1 else b"".join(frames)
-            counters.delivered += count * len(group.members)
+            matched = count * len(group.members)
+            counters.matched += matched
+            counters.delivered += matched
             all_taken = write_to_all(group, chunk, count, first, last)
             group.frames = []
             if group.names:

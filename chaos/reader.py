@@ -59,7 +59,7 @@ class Reader:
         position: everything of `epoch` up to it has passed; None before the first `subscribed`.
         counts: of `connects`, `resumes` (that asked with a position), `recovered`, `closed-CODE`, `errors`,
             `received`, `gaps`, `stale`.
-        resumed_s: from the loss of a connection to `subscribed` on another, our own pause included, of each resume.
+        resumed_s: of each resume, from the loss of a connection to the next `subscribed`, our pause included.
     """
 
     def __init__(

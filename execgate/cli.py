@@ -14,6 +14,7 @@ COMMANDS = {
     "gateway": ("gateway.app", "fans updates out to WebSocket clients and answers their orders"),
     "loadgen": ("loadgen.app", "drives a server with many clients and measures what they see"),
     "keygen": ("execgate.keygen", "makes a pair of CURVE keys for links off the machine"),
+    "audit": ("execgate.audit.app", "holds what clients recorded against a publisher's journal"),
     "demo": ("execgate.demo", "starts all three on this machine and shows a live table"),
 }
 

@@ -7,6 +7,7 @@ class Counters:
     """One object a process; everything that counts something holds it.
 
     Attributes:
+        matched: updates that concerned a subscriber, one for each: the next four are their fates, if none waits.
         delivered: updates written to sockets, one for each subscriber that got it.
         dropped: updates a volatile subscriber could not take, one for each subscriber.
         conflated: updates whose place a newer one took before a subscriber could take them.
@@ -17,9 +18,20 @@ class Counters:
         upstream: what the feed brought: updates, gaps, missing, duplicates, malformed.
     """
 
-    __slots__ = ("closes", "conflated", "delivered", "discarded", "dropped", "orders", "refused", "upstream")
+    __slots__ = (
+        "closes",
+        "conflated",
+        "delivered",
+        "discarded",
+        "dropped",
+        "matched",
+        "orders",
+        "refused",
+        "upstream",
+    )
 
     def __init__(self) -> None:
+        self.matched = 0
         self.delivered = 0
         self.dropped = 0
         self.conflated = 0

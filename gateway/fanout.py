@@ -120,7 +120,9 @@ class Fanout:
                 tell_all_to_miss(group, count, first, last)
                 continue
             chunk = frames[0] if count == 1 else b"".join(frames)
-            counters.delivered += count * len(group.members)
+            matched = count * len(group.members)
+            counters.matched += matched
+            counters.delivered += matched
             all_taken = write_to_all(group, chunk, count, first, last)
             group.frames = []
             if group.names:

@@ -200,6 +200,7 @@ class Outbound:
     def push(self, chunk: bytes, count: int) -> None:
         """Write `count` updates past the hub; only while `is_free`."""
         self._sent += count
+        self._counters.matched += count
         self._counters.delivered += count
         self._write(chunk, count)
 

@@ -169,6 +169,7 @@ class Worker:
             },
             "connections": len(site.keepalive),
             "subscribers": dict(fanout.subscribers),
+            "matched": counters.matched,
             "delivered": counters.delivered,
             "resuming": len(site.resumer),
             "pages_fetched": site.resumer.archive.requests,

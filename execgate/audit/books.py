@@ -1,0 +1,243 @@
+"""PURE: one client's books: for every update that it was owed exactly one fate, in the light of the journal.
+
+    owed = received + told (a gap said so) + conflated (a newer one of its name came instead) + lost
+
+Lost is what has no other fate, so a client that stops short of the journal's head has lost the rest. A flaw is a
+pair (client, seq) whose fate is wrong: lost, doubled, out of order, of other content, not in the journal, or told
+with a wrong count.
+"""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from execgate.audit import chain
+from execgate.audit.records import Described, Passed, Received, Record, Subscribed, Told
+from execgate.audit.truth import Owed, Truth
+
+MAX_FLAWS = 100
+"""Of one client that are listed; all are counted."""
+CONFLATE = "conflate"
+
+
+class Flaw(NamedTuple):
+    """A pair that does not balance."""
+
+    client: str
+    epoch: str
+    seq: int
+    what: str
+
+
+@dataclass(slots=True)
+class Fates:
+    """How many updates of a client, or of many, ended how."""
+
+    owed: int = 0
+    received: int = 0
+    told: int = 0
+    conflated: int = 0
+    lost: int = 0
+    flaws: int = 0
+
+    def add(self, other: "Fates") -> None:
+        """Add those of another client."""
+        for name in self.__slots__:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
+
+@dataclass(slots=True)
+class _Session:
+    """Since the last `subscribed`: where it began, and what it has received and been told since."""
+
+    start: int
+    told_slow: int = 0
+    checked: int = 0  # conflate: holes up to here are in `holes`
+    holes: int = 0
+
+
+@dataclass(slots=True)
+class Books:
+    """The books of one client; feed its records in order, then `close`.
+
+    Attributes:
+        flaws: the first of them.
+        sessions: how often it has subscribed.
+    """
+
+    truth: Truth
+    who: Described
+    fates: Fates = field(default_factory=Fates)
+    flaws: list[Flaw] = field(default_factory=list)
+    kinds: Counter[str] = field(default_factory=Counter)
+    sessions: int = 0
+    _epoch: str | None = None
+    _cursor: int = 0  # of everything up to it the fate is known
+    _session: _Session | None = None
+    _received: set[int] = field(default_factory=set)  # in this epoch, where the mode is conflate
+    _holes: list[int] = field(default_factory=list)
+
+    @property
+    def mode(self) -> str:
+        """What the client asked for."""
+        return self.who.mode
+
+    def take(self, record: Record) -> None:
+        """Take its next record."""
+        if isinstance(record, Subscribed):
+            self._subscribed(record)
+        elif self._epoch is None or self._session is None:
+            if not isinstance(record, Described):
+                self._flaw(0, "before-subscribed")
+        elif isinstance(record, Received):
+            self._move_to(record.epoch)
+            self._take_received(record)
+        elif isinstance(record, Told):
+            self._take_told(record, self._session)
+        elif isinstance(record, Passed):
+            self._move_to(record.epoch)
+            self._take_passed(record, self._session)
+
+    def close(self) -> None:
+        """Nothing more comes: what is owed up to the head is lost."""
+        last = self.truth.last_epoch
+        if self._epoch is None:
+            if last is not None:
+                self._flaw(0, "never-subscribed")
+            return
+        if last is not None:
+            self._move_to(last)
+        self._skip(self.truth.heads.get(self._epoch, 0))
+        self._settle_holes()
+
+    @property
+    def _owed(self) -> Owed:
+        return self.truth.owed(self._epoch or "", self.who.topics)
+
+    def _flaw(self, seq: int, what: str) -> None:
+        self.fates.flaws += 1
+        self.kinds[what] += 1
+        if len(self.flaws) < MAX_FLAWS:
+            self.flaws.append(Flaw(self.who.client, self._epoch or "", seq, what))
+
+    def _subscribed(self, record: Subscribed) -> None:
+        self.sessions += 1
+        if self._epoch is None:
+            self._epoch, self._cursor = record.epoch, record.seq  # nobody was owed what came before
+        else:
+            self._move_to(record.epoch)
+            if record.told_until is not None:
+                self._tell(record.seq)
+            elif not record.recovered or record.seq > self._cursor:
+                self._skip(record.seq)
+        self._session = _Session(record.seq, checked=record.seq)
+
+    def _move_to(self, epoch: str) -> None:
+        """Another epoch begins: what the old one still had is lost unless a gap without an end has told it."""
+        if epoch == self._epoch:
+            return
+        self._skip(self.truth.heads.get(self._epoch or "", 0))
+        self._settle_holes()
+        self._epoch, self._cursor, self._received = epoch, 0, set()
+
+    def _skip(self, until: int) -> None:
+        """Everything behind the cursor, up to `until`, has passed without a word: holes, or lost."""
+        if until <= self._cursor:
+            return
+        if self.mode == CONFLATE:
+            self._holes += self._owed.between(self._cursor + 1, until)
+        else:
+            self._lose(self._owed.between(self._cursor + 1, until))
+        self._cursor = until
+
+    def _lose(self, seqs: list[int]) -> None:
+        self.fates.owed += len(seqs)
+        self.fates.lost += len(seqs)
+        for seq in seqs:
+            self._flaw(seq, "lost")
+
+    def _tell(self, until: int) -> int:
+        """Everything behind the cursor, up to `until`, was told as lost; return how many that were."""
+        count = self._owed.count(self._cursor + 1, until)
+        self.fates.owed += count
+        self.fates.told += count
+        self._cursor = max(self._cursor, until)
+        return count
+
+    def _take_received(self, record: Received) -> None:
+        owed = self._owed
+        head = self.truth.heads.get(record.epoch, 0)
+        if record.last > head:
+            self._flaw(record.last, "not-in-journal")
+            return
+        if record.first <= self._cursor:
+            self._flaw(record.first, "doubled-or-out-of-order")
+            return
+        self._skip(record.first - 1)
+        if self.mode == CONFLATE:
+            self._take_sparse(record)
+        else:
+            expected = owed.count(record.first, record.last)
+            if record.count != expected:
+                self._flaw(record.first, f"received {record.count} of {expected} up to {record.last}")
+            elif record.hash != owed.hash(record.first, record.last):
+                self._flaw(record.first, f"other-content up to {record.last}")
+            self.fates.owed += expected
+            self.fates.received += record.count
+        self._cursor = record.last
+
+    def _take_sparse(self, record: Received) -> None:
+        seqs = record.seqs
+        owed = self._owed.between(record.first, record.last)
+        strange = set(seqs).difference(owed)
+        if strange or len(seqs) != record.count or list(seqs) != sorted(set(seqs)):
+            self._flaw(min(strange, default=record.first), "not owed, or out of order")
+            return
+        hashed = 0
+        for seq in seqs:
+            hashed = chain.extend(hashed, self.truth.digest(record.epoch, seq) or 0)
+        if hashed != record.hash:
+            self._flaw(record.first, f"other-content up to {record.last}")
+        self.fates.owed += len(seqs)
+        self.fates.received += len(seqs)
+        self._received.update(seqs)
+        self._holes += [seq for seq in owed if seq not in self._received]
+
+    def _take_told(self, record: Told, session: _Session) -> None:
+        head = self.truth.heads.get(self._epoch or "", 0)
+        self._skip(record.first - 1)
+        count = self._tell(head if record.last is None else record.last)
+        if record.why == "slow":
+            session.told_slow += count
+        if record.count is not None and record.count != count:
+            self._flaw(record.first, f"told {record.count} where {count} were owed up to {record.last}")
+
+    def _take_passed(self, record: Passed, session: _Session) -> None:
+        if record.seq < self._cursor:
+            self._flaw(record.seq, f"position behind {self._cursor}")
+            return
+        self._skip(record.seq)
+        if record.dropped != session.told_slow:
+            self._flaw(record.seq, f"dropped {record.dropped} counted where {session.told_slow} were told")
+        if self.mode == CONFLATE:
+            owed = self._owed.between(session.checked + 1, record.seq)
+            session.holes += sum(seq not in self._received for seq in owed)
+            session.checked = max(session.checked, record.seq)
+            if record.conflated != session.holes:
+                self._flaw(record.seq, f"conflated {record.conflated} counted where {session.holes} are missing")
+
+    def _settle_holes(self) -> None:
+        """A hole is conflated where a newer update of its name has come, else lost."""
+        if not self._holes:
+            return
+        names = self._owed.names
+        newest: dict[tuple[str, str], int] = {}
+        for seq in self._received:
+            name = names[seq]
+            newest[name] = max(newest.get(name, 0), seq)
+        lost = [seq for seq in self._holes if not names[seq][1] or newest.get(names[seq], 0) < seq]
+        conflated = len(self._holes) - len(lost)
+        self.fates.owed += conflated
+        self.fates.conflated += conflated
+        self._lose(lost)
+        self._holes = []

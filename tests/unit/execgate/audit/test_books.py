@@ -1,0 +1,180 @@
+"""The books: what a perfect client writes balances; each wrong that could be done to it is found and named."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import TypeAlias
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from execgate.audit import chain
+from execgate.audit.books import Books
+from execgate.audit.records import Described, Passed, Received, Record, Subscribed, Told
+from execgate.audit.truth import Entry, Truth
+
+EPOCH, HEAD = "00000000000000aa", 20
+ENTRIES = [
+    Entry(EPOCH, seq, f"ex.S{seq % 2}.", f"k{seq % 4}", chain.digest(b"%d" % seq)) for seq in range(1, HEAD + 1)
+]
+TRUTH = Truth(ENTRIES)
+EVERYTHING, ODD = ("*",), ("ex.S1.",)
+
+
+def received(*seqs: int, epoch: str = EPOCH) -> Received:
+    value = 0
+    for seq in seqs:
+        value = chain.extend(value, chain.digest(b"%d" % seq))
+    return Received("c", epoch, seqs[0], seqs[-1], len(seqs), value, tuple(seqs))
+
+
+def run(first: int, last: int) -> Received:
+    return received(*range(first, last + 1))
+
+
+def begun(seq: int = 0, *, recovered: bool = True, told_until: int | None = None) -> Subscribed:
+    return Subscribed("c", EPOCH, seq, recovered, told_until)
+
+
+def passed(seq: int, dropped: int = 0, conflated: int = 0) -> Passed:
+    return Passed("c", EPOCH, seq, dropped, conflated)
+
+
+def judged(
+    records: Sequence[Record], mode: str = "all", topics: tuple[str, ...] = EVERYTHING, truth: Truth = TRUTH
+) -> Books:
+    books = Books(truth, Described("c", mode, topics))
+    for record in records:
+        books.take(record)
+    books.close()
+    return books
+
+
+Case: TypeAlias = tuple[str, tuple[str, ...], list[Record]]
+
+BALANCED: dict[str, Case] = {
+    "all in one piece": ("all", EVERYTHING, [begun(), run(1, HEAD)]),
+    "resumed": ("all", EVERYTHING, [begun(), run(1, 7), begun(7), run(8, HEAD)]),
+    "who came late was not owed what came before": ("all", EVERYTHING, [begun(5, recovered=False), run(6, HEAD)]),
+    "some topics": ("all", ODD, [begun(), received(1, 3, 5), passed(6), begun(6), received(*range(7, HEAD, 2))]),
+    "a topic that nothing came of": ("all", ("ex.none.",), [begun(), passed(HEAD)]),
+    "a prefix": ("all", ("ex.S*",), [begun(), run(1, HEAD)]),
+    "told": (
+        "volatile",
+        EVERYTHING,
+        [begun(), run(1, 4), Told("c", 5, 9, 5, "slow"), run(10, 12), passed(12, dropped=5), run(13, HEAD)],
+    ),
+    "evicted": ("all", EVERYTHING, [begun(), run(1, 4), begun(9, recovered=False, told_until=9), run(10, HEAD)]),
+    # Keys repeat every 4: 9 to 12 stand for 5 to 8.
+    "conflated": (
+        "conflate",
+        EVERYTHING,
+        [begun(), run(1, 4), run(9, 12), passed(12, conflated=4), run(13, HEAD), passed(HEAD, conflated=4)],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BALANCED)
+def test_what_is_right_balances(name: str) -> None:
+    mode, topics, records = BALANCED[name]
+    books = judged(records, mode, topics)
+    assert books.flaws == []
+    fates = books.fates
+    assert fates.owed == fates.received + fates.told + fates.conflated
+    assert fates.lost == 0
+
+
+WRONG: dict[str, tuple[str, tuple[str, ...], list[Record], int, str]] = {
+    "a hole": ("all", EVERYTHING, [begun(), run(1, 4), run(6, HEAD)], 5, "lost"),
+    "a hole within a piece": ("all", EVERYTHING, [begun(), received(1, 2, *range(4, HEAD + 1))], 1, "received"),
+    "the tail": ("all", EVERYTHING, [begun(), run(1, HEAD - 1)], HEAD, "lost"),
+    "a double": ("all", EVERYTHING, [begun(), run(1, 7), begun(7), run(7, HEAD)], 7, "doubled"),
+    "a swap": ("all", EVERYTHING, [begun(), run(1, 4), received(6), received(5), run(7, HEAD)], 5, "lost"),
+    "a topic that was not asked for": ("all", ODD, [begun(), run(1, HEAD)], 1, "received"),
+    "beyond the journal": ("all", EVERYTHING, [begun(), run(1, HEAD), received(HEAD + 1)], HEAD + 1, "not-in"),
+    "resumed from nowhere": (
+        "all",
+        EVERYTHING,
+        [begun(), run(1, 4), begun(9, recovered=False), run(10, HEAD)],
+        5,
+        "lost",
+    ),
+    "a heartbeat ahead of the stream": (
+        "all",
+        EVERYTHING,
+        [begun(), run(1, 4), passed(6), run(5, HEAD)],
+        5,
+        "lost",
+    ),
+    "told one too few": (
+        "volatile",
+        EVERYTHING,
+        [begun(), run(1, 4), Told("c", 5, 9, 4, "slow"), run(10, HEAD)],
+        5,
+        "told 4",
+    ),
+    "a count without a gap": (
+        "volatile",
+        EVERYTHING,
+        [begun(), run(1, HEAD), passed(HEAD, dropped=1)],
+        HEAD,
+        "dropped",
+    ),
+    "conflated for nothing newer": ("conflate", EVERYTHING, [begun(), run(1, HEAD - 1)], HEAD, "lost"),
+    "a wrong count of what was conflated": (
+        "conflate",
+        EVERYTHING,
+        [begun(), run(1, 4), run(9, HEAD), passed(HEAD, conflated=3)],
+        HEAD,
+        "conflated 3",
+    ),
+    "never subscribed": ("all", EVERYTHING, [], 0, "never"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_is_wrong_is_found_and_named(name: str) -> None:
+    mode, topics, records, seq, what = WRONG[name]
+    found = judged(records, mode, topics).flaws
+    assert any(flaw.seq == seq and flaw.what.startswith(what) for flaw in found), found
+
+
+def test_another_payload_under_the_same_seq_is_found() -> None:
+    right = run(1, HEAD)
+    [flaw] = judged([begun(), dataclasses.replace(right, hash=right.hash ^ 1)]).flaws
+    assert (flaw.seq, flaw.what.split()[0]) == (1, "other-content")
+
+
+def test_an_epoch_that_ended_untold_is_lost_and_one_that_was_told_balances() -> None:
+    other = "00000000000000bb"
+    truth = Truth([*ENTRIES, Entry(other, 1, "ex.S1.", "k", chain.digest(b"1"))])
+    ends: list[Record] = [begun(), run(1, HEAD - 2), received(1, epoch=other)]
+    assert [flaw.seq for flaw in judged(ends, truth=truth).flaws] == [HEAD - 1, HEAD]
+    ends.insert(2, Told("c", HEAD - 1, None, None, "epoch"))
+    assert judged(ends, truth=truth).flaws == []
+
+
+@given(st.lists(st.sampled_from(["lose", "double", "swap", "stop"]), max_size=2), st.data())
+def test_a_stream_balances_exactly_when_each_seq_came_once_and_in_order(
+    wrongs: list[str], data: st.DataObject
+) -> None:
+    """Against the plain comparison of lists, whatever is done to a stream and wherever it is cut into pieces."""
+    stream = list(range(1, HEAD + 1))
+    for wrong in wrongs:
+        at = data.draw(st.integers(0, max(len(stream) - 2, 0)))
+        if wrong == "lose":
+            del stream[at : at + 1]
+        elif wrong == "double":
+            stream[at:at] = stream[at : at + 1]
+        elif wrong == "swap":
+            stream[at : at + 2] = stream[at : at + 2][::-1]
+        else:
+            del stream[at:]
+    cuts = data.draw(st.sets(st.integers(1, HEAD)))
+    pieces: list[list[int]] = []
+    for index, seq in enumerate(stream):
+        if index in cuts or not pieces or seq <= pieces[-1][-1]:
+            pieces.append([])
+        pieces[-1].append(seq)
+    books = judged([begun(), *(received(*piece) for piece in pieces)])
+    assert (not books.flaws) == (stream == list(range(1, HEAD + 1)))

@@ -15,6 +15,7 @@ from tests.clients import Client
 from tests.harness import Process, running
 from tests.rig import Gateway, gateway
 
+PATIENT = ("--replay-timeout-s", "20")  # a machine under test may stand still for a while
 RATE = ("--rate", "500", "--symbols", "4", "--seed", "1", "--heartbeat-ms", "100")
 
 
@@ -135,7 +136,11 @@ def test_a_subscriber_stays_connected_through_the_publishers_death_and_gets_each
 
 def test_a_gateway_that_was_stopped_past_what_zeromq_keeps_fills_the_hole_by_replay(place: Place) -> None:
     reader = Reader()
-    with place.publisher("--zmq-hwm", "50"), place.gateway("--zmq-hwm", "50") as served, served.client() as client:
+    with (
+        place.publisher("--zmq-hwm", "50"),
+        place.gateway("--zmq-hwm", "50", *PATIENT) as served,
+        served.client() as client,
+    ):
         client.send("subscribe-execs", {})
         while len(reader.seqs) < 100:
             reader._take(client)

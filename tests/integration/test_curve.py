@@ -126,7 +126,7 @@ def test_the_producer_of_the_docs_gets_in(keys: Keys, publisher: Process, tmp_pa
     page = (Path(__file__).parents[2] / "docs" / "security.md").read_text()
     program = tmp_path / "producer.py"
     program.write_text(re.findall(r"```python\n(.*?)```", page, re.DOTALL)[0])
-    command = [sys.executable, program, near(publisher.ready()["ingest_ack"]), "producer", "publisher"]
+    command = [sys.executable, str(program), near(publisher.ready()["ingest_ack"]), "producer", "publisher"]
     said = subprocess.run(command, check=True, timeout=20, capture_output=True, text=True, cwd=keys.folder).stdout
     assert said.startswith("[b'desk-1', b'OK', b'{")
 

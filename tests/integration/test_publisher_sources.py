@@ -198,7 +198,7 @@ def test_the_producer_of_the_docs_that_is_answered_works(tmp_path: Path) -> None
     said = []
     for _ in range(2):  # the second time, after a restart, it says the same and nothing is taken
         with running("publisher", *arguments) as publisher:
-            command = [sys.executable, program, publisher.ready()["ingest_ack"]]
+            command = [sys.executable, str(program), publisher.ready()["ingest_ack"]]
             said.append(subprocess.run(command, check=True, timeout=20, capture_output=True, text=True).stdout)
             assert publisher.stop() == 0
             publisher.wait_for(f"updates={3 if len(said) == 1 else 0} ")

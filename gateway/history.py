@@ -255,9 +255,9 @@ class HistoryClient:
 
     def _look(self) -> None:
         job = self._job
-        self._drain()  # if it was us who stood still, what waits is heard first
-        if job is None or self._job is not job:
+        if job is None:
             return
+        # After a stall of ours it is no lie: the loop reads what waits before it looks at its timers.
         if time.monotonic() - self._heard_s <= self._timeout_s:
             self._watch()
             return

@@ -55,9 +55,8 @@ class ReplayServer:
         self._malformed = Throttle(_LOG)
         self._next: asyncio.TimerHandle | None = None
         self._socket = context.socket(zmq.ROUTER)
-        self._socket.setsockopt(
-            zmq.ROUTER_MANDATORY, 1
-        )  # tell us who has gone or is full: drop nothing in silence
+        # Tell us who has gone, or is full: drop nothing in silence.
+        self._socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
         self._socket.setsockopt(zmq.SNDHWM, SEND_HWM)
         self._socket.setsockopt(zmq.RCVHWM, RECEIVE_HWM)
         self._socket.setsockopt(zmq.LINGER, 0)

@@ -11,7 +11,18 @@ from tests.clients import TIMEOUT_S, Client
 from tests.harness import Process, running, wait_until
 from tests.rig import gateway
 
-PACED = ("--rate", "100", "--symbols", "3", "--seed", "1", "--heartbeat-ms", "100")
+PACED = (
+    "--replay",
+    "tcp://127.0.0.1:0",
+    "--rate",
+    "100",
+    "--symbols",
+    "3",
+    "--seed",
+    "1",
+    "--heartbeat-ms",
+    "100",
+)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 
@@ -226,6 +227,24 @@ def test_junk_is_counted_in_one_line_a_second_and_others_are_served(
         play(scenario)
     assert 1 <= len(caplog.records) <= 10
     assert "replay message refused: " in caplog.text
+
+
+def test_what_has_come_before_we_looked_is_read_to_its_end(context: Context) -> None:
+    """The descriptor tells once, and a slice reads only some."""
+
+    async def scenario() -> None:
+        async with serving(context, FakeLog(10)) as (server, endpoint):
+            peer = Peer(context, endpoint)
+            for _ in range(60):
+                peer.say(b"1", Snapshot())
+            time.sleep(0.1)  # the whole loop
+            await until(lambda: server.counts["end"] > 0)
+            for _ in range(400):
+                peer.say(b"1", Snapshot())
+            time.sleep(0.2)
+            await until(lambda: server.counts["snapshot"] == 460)
+
+    play(scenario)
 
 
 def test_a_frame_that_is_too_big_ends_its_connection_alone(context: Context) -> None:

@@ -151,9 +151,11 @@ def test_a_new_request_replaces_the_old() -> None:
     log, replays = FakeLog(1000), Replays()
     replays.ask(b"a", b"1", Replay(7, 1, 1000), 0.0)
     replays.turn(log)
-    replays.ask(b"a", b"2", Replay(7, 900, 905), 0.0)
+    replays.ask(b"a", b"2", Replay(7, 900, 1000), 0.0)
     replays.grant(b"a", b"1", 5, 0.0)  # for the old one: no matter
-    assert seqs(run_dry(replays, log)) == list(range(900, 906))
+    assert seqs(run_dry(replays, log)) == list(range(900, 900 + FIRST_ITEMS))
+    replays.grant(b"a", b"2", 5, 0.0)
+    assert seqs(run_dry(replays, log)) == list(range(900 + FIRST_ITEMS, 1001))
     assert (replays.counts["replaced"], len(replays)) == (1, 0)
 
 

@@ -221,6 +221,8 @@ def test_what_waits_is_bounded_in_bytes_too(context: Context, monkeypatch: pytes
         assert (await scene.answer())[:2] == (b"b", b"BUSY")
         scene.journal.let_go()
         assert (await scene.answer())[:2] == (b"a", b"OK")
+        scene.send(b"b", {**QQQ, "note": "x" * 700})
+        assert (await scene.answer())[:2] == (b"b", b"OK")
 
     play(context, steps)
 

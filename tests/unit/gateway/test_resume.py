@@ -9,6 +9,7 @@ import uvloop
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from execgate.wire.events import Envelope
 from execgate.wire.replay import Failed
 from execgate.wire.update import epoch_text
 from gateway import resume as module
@@ -721,6 +722,20 @@ async def test_many_followers_of_one_range_share_its_frames_and_its_replay() -> 
     assert made == 512, "each update was looked at once"
     for owner in owners:
         assert seqs(owner) == list(range(1, 513))
+
+
+@scene
+async def test_followers_of_other_topics_and_other_envelopes_get_frames_of_their_own() -> None:
+    house = House()
+    house.publish(130)
+    interests = [EVERY_TOPIC, Interest(["ex.A."]), Interest(["ex.B."])]
+    owners = [house.client(since=0, topics=topics) for topics in interests]
+    other = house.client(since=0)
+    other.outbound.envelope = Envelope(b'{"event":"other","data":', b"}")
+    await house.settle()
+    for owner, topics in zip(owners, interests, strict=True):
+        assert seqs(owner) == [s for s in range(1, 131) if topics.matches(house.make(s, E).topic)]
+    assert [item for item in told(other) if item == ("other",)] == [("other",)] * 130
 
 
 @scene

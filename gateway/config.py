@@ -167,7 +167,7 @@ class GatewayConfig:
     )
     replay_timeout_s: float = option(
         2.0,
-        "silence of the publisher's replay after which what is missing is given up, and told, s",
+        "silence of the publisher's replay after which a request has failed, s",
         parse=positive_number,
         metavar="S",
     )

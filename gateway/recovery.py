@@ -9,13 +9,17 @@ import logging
 from functools import partial
 
 from execgate.service.logs import Throttle
-from execgate.wire.replay import End, Gone
+from execgate.wire.replay import End, Failed, Gone
 from execgate.wire.update import Update, epoch_text
 from gateway.core.stitcher import Missing, Stitcher
 from gateway.fanout import Fanout
-from gateway.history import HistoryClient, Outcome
+from gateway.history import HistoryClient, Outcome, TimedOut
 
 log = logging.getLogger("gateway.recovery")
+
+TRIES = 3
+"""Requests in a row that may bring nothing before a hole is given up: a publisher that was killed with the first
+under way is silent until it times out, and is back for the second."""
 
 
 class Recovery:
@@ -36,6 +40,7 @@ class Recovery:
         self._history = history
         self._stitcher = stitcher
         self._asked: Missing | None = None
+        self._failures = 0  # requests in a row that brought nothing
         self._snapshot_of: int | None = None  # the epoch
         self._lines = Throttle(log)
 
@@ -58,6 +63,7 @@ class Recovery:
         if missing is None:
             self._asked = None
         elif self._asked is None or missing.last != self._asked.last or missing.epoch != self._asked.epoch:
+            self._failures = 0
             self._ask(missing)
 
     def _ask(self, missing: Missing) -> None:
@@ -82,9 +88,13 @@ class Recovery:
     def _take_end(self, asked: Missing, outcome: Outcome) -> None:
         if asked is not self._asked:  # filled, or given up because too much waited
             return
-        self._asked = None
-        self._lines.warning("feed hole stays epoch=%s to=%s why=%s", epoch_text(asked.epoch), asked.last, outcome)
         left = self._stitcher.missing
+        self._failures = self._failures + 1 if left is not None and left.first == asked.first else 0
+        if left is not None and isinstance(outcome, TimedOut | Failed) and self._failures < TRIES:
+            self._ask(left)
+            return
+        self._asked, self._failures = None, 0
+        self._lines.warning("feed hole stays epoch=%s to=%s why=%s", epoch_text(asked.epoch), asked.last, outcome)
         if isinstance(outcome, Gone) and left and outcome.epoch == left.epoch and left.first < outcome.first:
             self._pass_on(self._stitcher.give_up(outcome.first - 1))  # the rest of it may be held: asked anew
         else:

@@ -114,14 +114,14 @@ class Fanout:
         for group in self.hub.take_touched():
             frames, first, last = group.frames, group.first_seq, group.last_seq
             count = len(frames)
+            matched = count * len(group.members)
+            counters.matched += matched
             if group.sheds and self.is_behind:
                 group.frames = []
-                counters.dropped += count * len(group.members)
+                counters.dropped += matched
                 tell_all_to_miss(group, count, first, last)
                 continue
             chunk = frames[0] if count == 1 else b"".join(frames)
-            matched = count * len(group.members)
-            counters.matched += matched
             counters.delivered += matched
             all_taken = write_to_all(group, chunk, count, first, last)
             group.frames = []
@@ -132,6 +132,7 @@ class Fanout:
                     group.remaining -= count
                 elif group.skipped and group.members:  # there was no room for them, and now there is: dropped too
                     group.flushed += group.skipped
+                    counters.matched += group.skipped
                     counters.delivered += group.skipped
                     first, last = group.first_skipped, group.last_skipped
                     group.members[0].fell_short(NOT_TRIED, b"", group.skipped, first, last)

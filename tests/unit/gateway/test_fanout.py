@@ -209,6 +209,17 @@ def test_what_a_volatile_subscriber_drops_does_not_count_for_its_max_messages(ho
     assert told(owner) == [1, ("gap", 2, 4, "slow", 3), 5, 6, ("unsubscribed", None)]
 
 
+def test_what_a_limited_volatile_subscriber_had_no_room_for_is_in_the_ledger_too(house: House) -> None:
+    owner = house.subscriber(mode=Mode.VOLATILE, max_messages=3, wire=Wire(sends=[10]))
+    house.data(1)
+    house.fanout.flush()
+    house.data(2, 3, 4, 5)  # room for two, and the socket takes none
+    house.fanout.flush()
+    owner.wire.pass_on()
+    assert told(owner) == [1, ("gap", 2, 5, "slow", 4)]
+    assert (house.counters.delivered, house.counters.dropped, house.counters.matched) == (1, 4, 5)
+
+
 def test_a_limited_subscriber_that_overflows_is_closed_not_unsubscribed(house: House) -> None:
     owner = house.subscriber(max_messages=2, wire=Wire(sends=[10]), session_limit=1)
     for seq in (1, 2, 3):
@@ -300,7 +311,7 @@ def test_while_the_gateway_is_behind_volatile_subscribers_miss_what_they_are_tol
     assert told(late) == [("gap", 6, 6, "slow", 1), 7]
     assert (volatile.outbound.sent, volatile.outbound.dropped) == (3, 4)
     assert (late.outbound.sent, late.outbound.dropped) == (1, 1)
-    assert (house.counters.delivered, house.counters.dropped) == (11, 5)
+    assert (house.counters.delivered, house.counters.dropped, house.counters.matched) == (11, 5, 16)
     house.fanout.leave(volatile.outbound)
     assert (volatile.outbound.sent, volatile.outbound.dropped) == (3, 4)
 
@@ -317,3 +328,4 @@ def test_a_blocked_volatile_subscriber_is_told_once_of_all_that_it_missed(house:
     volatile.wire.pass_on()
     assert told(volatile) == [1, ("gap", 2, 4, "slow", 3)]
     assert volatile.outbound.dropped == house.counters.dropped == 3
+    assert house.counters.matched == 4

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from execgate.wire.newest import Newest
+from execgate.wire.newest import Name, Newest
 from execgate.wire.update import Kind, Update
 from publisher.core.ceiling import Ceiling, why_not
 from publisher.journal.schema import ODD_VALUES, JournalError, one, row_crc
@@ -37,6 +37,7 @@ class Recovered:
         compacted: the mark, an id; `compacted_bytes` of payload up to it, `tail_bytes` after it.
         tseqs: the last of each topic.
         newest: updates of each topic and key; `newest_ids` the same with ids.
+        gone: names that had to go for others, which the tables may still hold.
     """
 
     epoch: int
@@ -50,6 +51,7 @@ class Recovered:
     newest: Newest[Update]
     newest_ids: Newest[int]
     tseqs: dict[str, int] = field(default_factory=dict)
+    gone: set[Name] = field(default_factory=set)
 
     @property
     def last_id(self) -> int:
@@ -142,12 +144,13 @@ def _note(found: Recovered, row_id: int, update: Update) -> None:
     if update.key:
         name, size = (update.topic, update.key), len(update.payload)
         found.newest.put(name, update, size)
-        found.newest_ids.put(name, row_id, size)
+        found.gone.update(found.newest_ids.put(name, row_id, size))
 
 
 def _begin(connection: sqlite3.Connection, found: Recovered, max_keys: int) -> None:
     """Begin `found.epoch` behind the last row. What the tables say of the epoch before is of no use any more."""
     found.tseqs.clear()
+    found.gone.clear()
     found.newest, found.newest_ids = Newest(max_keys), Newest(max_keys)
     (tail_bytes,) = one(
         connection,

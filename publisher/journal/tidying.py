@@ -55,7 +55,7 @@ class Tidying:
         self._connection = connection
         self._retention = retention
         self._newest = found.newest_ids
-        self._gone: set[Name] = set()
+        self._gone = found.gone
         self._base = found.base
         self._last = found.last_id
         self._lag = lag

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from execgate.wire.update import Update
@@ -99,6 +99,7 @@ def test_the_space_of_deleted_updates_is_used_again(tmp_path: Path) -> None:
     max_keys=st.integers(0, 5),
     lag=st.integers(0, 12),
 )
+@example(steps=[("A", "l"), "tidy", ("A", "k")], max_updates=1, max_keys=1, lag=0)  # `l` goes, and then all ends
 def test_the_newest_of_each_key_outlives_retention_and_restarts(
     tmp_path: Path, steps: list[tuple[str, str] | str], max_updates: int, max_keys: int, lag: int
 ) -> None:

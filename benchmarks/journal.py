@@ -2,7 +2,7 @@
 
     python -m benchmarks.journal [--seconds N] [--rate N] [--in DIR]
 
-The publisher is pinned to core 0; this process, which pushes to its ingest and subscribes to its feed, to core 1.
+The publisher has a core to itself; this process, which pushes to its ingest and subscribes to its feed, the other.
 Cases: no journal, each durability, and each with an fsync that takes 5 and 50 ms longer (`fsync_shim.c`).
 The disk is that of `--in` (default: the temporary directory's). Prints a Markdown table.
 """
@@ -10,8 +10,6 @@ The disk is that of `--in` (default: the temporary directory's). Prints a Markdo
 import argparse
 import json
 import os
-import re
-import signal
 import subprocess
 import sys
 import tempfile
@@ -25,13 +23,13 @@ import psutil
 import zmq
 
 from benchmarks.__main__ import machine
+from benchmarks.processes import CLIENT_CORE
+from benchmarks.publishing import Ends, publishing
 from execgate.wire.update import Kind, decode
 
-SERVER_CORE, CLIENT_CORE = 0, 1
 _SHIM = Path(__file__).with_name("fsync_shim.c")
 _SYMBOLS = 100
 _WARM_S = 2.0
-_FREE = "tcp://127.0.0.1:0"
 
 
 class Case(NamedTuple):
@@ -72,26 +70,19 @@ def build_shim(folder: Path) -> Path:
 
 
 @contextmanager
-def publisher(case: Case, folder: Path) -> Iterator[tuple[psutil.Process, str, str]]:
-    """Run one publisher; yield it and the endpoints of its feed and ingest."""
-    environment = dict(os.environ)
+def publisher(case: Case, folder: Path) -> Iterator[tuple[psutil.Process, dict[str, str]]]:
+    """Run one publisher; yield it and the facts of its ready line."""
+    environment = {}
     if case.slower_ms:
-        environment |= {
+        environment = {
             "LD_PRELOAD": str(build_shim(folder)),
             "FSYNC_DELAY_US": str(case.slower_ms * 1000),
         }
-    command = ["taskset", "-c", str(SERVER_CORE), sys.executable, "-m", "execgate", "publisher"]
-    command += ["--pub", _FREE, "--source", "ingest", "--ingest", _FREE, "--log-level", "warning"]
+    flags: list[str] = []
     if case.durability:
-        command += ["--data-dir", str(folder / "data"), "--durability", case.durability]
-    started = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
-    try:
-        assert started.stdout is not None
-        facts = dict(re.findall(r"(\w+)=(\S+)", started.stdout.readline()))
-        yield psutil.Process(started.pid), facts["pub"], facts["ingest"]
-    finally:
-        started.send_signal(signal.SIGTERM)
-        started.wait()
+        flags = ["--data-dir", str(folder / "data"), "--durability", case.durability]
+    with publishing(*flags, environment=environment) as (pid, facts):
+        yield psutil.Process(pid), facts
 
 
 def messages() -> list[bytes]:
@@ -104,19 +95,11 @@ def messages() -> list[bytes]:
     return [(row % (name, name, name, "x" * 150)).encode() for name in names]
 
 
-class Client:
+class Client(Ends):
     """Pushes to one publisher and takes what comes back."""
 
-    def __init__(self, pub: str, ingest: str) -> None:
-        self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self.push = self.context.socket(zmq.PUSH)
-        self.push.setsockopt(zmq.SNDHWM, 1_000)
-        self.push.connect(ingest)
-        self.feed = self.context.socket(zmq.SUB)
-        self.feed.setsockopt(zmq.RCVHWM, 0)
-        self.feed.subscribe(b"")
-        self.feed.connect(pub)
-        self.feed.poll(5_000)  # the heartbeat that answers the subscription
+    def __init__(self, facts: dict[str, str]) -> None:
+        super().__init__(facts, push_hwm=1_000)
         self.latencies_us: list[int] = []
         self.arrived_s: list[float] = []
 
@@ -146,8 +129,8 @@ class Client:
 def run(case: Case, rate: float | None, seconds: float, folder: Path) -> Figures:
     """Push at `rate` (None: as fast as it goes) and measure after the warm-up."""
     payloads = messages()
-    with publisher(case, folder) as (process, pub, ingest):
-        client = Client(pub, ingest)
+    with publisher(case, folder) as (process, facts):
+        client = Client(facts)
         start_s = time.monotonic()
         ends_s = start_s + _WARM_S + seconds
         pushed = 0

@@ -2,7 +2,7 @@
 
     python -m benchmarks.replaying [--gateways N] [--items N] [--rate N ...] [--rounds N] [--data-dir]
 
-The publisher is pinned to core 0. This process pushes to its ingest and subscribes to its feed, on core 1 and
+The publisher has a core to itself. This process pushes to its ingest and subscribes to its feed, on the other and
 ahead of the process that replays, which has what is left of that core. Without `--data-dir` the history is in
 memory, with it in a journal (`--durability process`) in the temporary directory. A run with replay lasts as long
 as the replays, one without as long as `--quiet-s`; both are repeated in turn. Prints a Markdown table: medians
@@ -11,9 +11,7 @@ over the rounds.
 
 import argparse
 import os
-import re
 import select
-import signal
 import statistics
 import subprocess
 import sys
@@ -27,11 +25,11 @@ from typing import NamedTuple
 import zmq
 
 from benchmarks.__main__ import machine
+from benchmarks.processes import CLIENT_CORE
+from benchmarks.publishing import Ends, publishing
 from execgate.wire.replay import MAX_CREDIT, Credit, Replay, encode_request
 from execgate.wire.update import Kind, decode
 
-SERVER_CORE, CLIENT_CORE = 0, 1
-_FREE = "tcp://127.0.0.1:0"
 _EXEC = b'{"symbol":"QQQ","price":42.50,"qty":100,"key":"QQQ:::S","note":"%s"}' % (
     b"x" * 280
 )  # 500 with its frame
@@ -55,39 +53,25 @@ def summary(latencies_s: list[float]) -> Latencies:
 
 @contextmanager
 def publisher(items: int, data_dir: str | None) -> Iterator[dict[str, str]]:
-    """Run one; yield what it bound."""
-    command = ["taskset", "-c", str(SERVER_CORE), sys.executable, "-m", "execgate", "publisher"]
-    command += ["--pub", _FREE, "--source", "ingest", "--ingest", _FREE, "--log-level", "warning"]
-    command += ["--retain-updates", str(10 * items), "--retain-bytes", str(1 << 32)]
+    """Run one that keeps them all; yield the facts of its ready line."""
+    flags = ["--retain-updates", str(10 * items), "--retain-bytes", str(1 << 32)]
     if data_dir:
-        command += ["--data-dir", data_dir]
-    started = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    try:
-        assert started.stdout is not None
-        yield dict(re.findall(r"(\w+)=(\S+)", started.stdout.readline()))
-    finally:
-        started.send_signal(signal.SIGTERM)
-        started.wait()
+        flags += ["--data-dir", data_dir]
+    with publishing(*flags) as (_pid, facts):
+        yield facts
 
 
-class Live:
+class Live(Ends):
     """Pushes updates on schedule and takes what comes back."""
 
     def __init__(self, facts: dict[str, str]) -> None:
-        context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self._push = context.socket(zmq.PUSH)
-        self._push.connect(facts["ingest"])
-        self._feed = context.socket(zmq.SUB)
-        self._feed.setsockopt(zmq.RCVHWM, 0)
-        self._feed.subscribe(b"")
-        self._feed.connect(facts["pub"])
-        self._feed.poll(5_000)  # the heartbeat that answers the subscription
+        super().__init__(facts)
         self.seq = 0
 
     def fill(self, items: int) -> None:
         """Publish as many as fast as it goes."""
         for number in range(items):
-            self._push.send(_EXEC)
+            self.push.send(_EXEC)
             if number % 100 == 0:
                 self._take()
         self._wait_for(items)
@@ -101,16 +85,16 @@ class Live:
             now_s = time.monotonic() - start_s
             latencies_s.extend(now_s - (seq - first) / rate for seq in self._take())
 
-        came = self._feed.fileno()
+        came = self.feed.fileno()
         while not until():
             now_s = time.monotonic() - start_s
             while (due + 1) / rate <= now_s:
                 due += 1
-                self._push.send(_EXEC)
+                self.push.send(_EXEC)
             take()
             # Not the socket's own poll, which knows only whole ms.
             select.select([came], [], [], max(0.0, (due + 1) / rate - (time.monotonic() - start_s)))
-        while self.seq < first + due and self._feed.poll(_SILENCE_MS):
+        while self.seq < first + due and self.feed.poll(_SILENCE_MS):
             take()
         return summary(latencies_s)
 
@@ -118,14 +102,14 @@ class Live:
         until = Until(_SILENCE_MS / 1000)
         while self.seq < seq:
             assert not until(), f"update {seq} has not come"
-            self._feed.poll(100)
+            self.feed.poll(100)
             self._take()
 
     def _take(self) -> Iterator[int]:
         seqs = []
         try:
             while True:
-                update = decode(self._feed.recv_multipart(zmq.NOBLOCK))
+                update = decode(self.feed.recv_multipart(zmq.NOBLOCK))
                 if update.kind == Kind.DATA:
                     assert update.seq == self.seq + 1, "a gap"
                     self.seq = update.seq

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from execgate.wire import history as module
 from execgate.wire.update import Kind, Update
-from gateway.core import ring as module
 from gateway.core.ring import Ring
 
 

@@ -226,7 +226,7 @@ class Connection(asyncio.Protocol):
 
     def _greet(self) -> bytes:
         """Return the frames that go out with the handshake's answer."""
-        greeting = build(Opcode.TEXT, self._hello())
+        greeting = self._hello()
         if self._subscribe:
             greeting += self._join(self.session.subscribe_at_connect())
         return greeting
@@ -295,7 +295,7 @@ class Connection(asyncio.Protocol):
 
     def _hello(self) -> bytes:
         site, limits = self.site, self.site.limits
-        return events.encode_event(
+        return events.frame_event(
             events.HELLO,
             {
                 "protocol": events.PROTOCOL_VERSION,
@@ -319,16 +319,8 @@ class Connection(asyncio.Protocol):
         """Join the hub; return the frame that says so, whose seq is the position now, and any standing news."""
         fanout = self.site.fanout
         fanout.join(self.outbound, subscribe.interest, subscribe.mode, subscribe.max_messages)
-        data = {
-            "topics": sorted(subscribe.interest.patterns),
-            "mode": subscribe.mode.value,
-            "epoch": fanout.epoch,
-            "seq": fanout.seq,
-            "recovered": False,
-            "gap": None,
-        }
-        subscribed = events.encode_event(events.SUBSCRIBED, data, subscribe.message_id)
-        return build(Opcode.TEXT, subscribed) + fanout.standing_news()
+        data = events.subscribed(subscribe.interest.patterns, subscribe.mode.value, fanout.epoch, fanout.seq)
+        return events.frame_event(events.SUBSCRIBED, data, subscribe.message_id) + fanout.standing_news()
 
     def _count(self, bucket: TokenBucket) -> None:
         """Hold an over-rate session back by not reading from it; close it when it does not take the hint."""

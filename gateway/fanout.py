@@ -13,7 +13,6 @@ from operator import attrgetter
 from typing import Any
 
 from execgate.wire import events
-from execgate.wire.frame_builder import Opcode, build
 from execgate.wire.newest import Newest
 from execgate.wire.tracking import NEXT, Gap, Observation, SequenceTracker, Verdict
 from execgate.wire.update import Kind, Update, epoch_text
@@ -172,7 +171,7 @@ class Fanout:
         """Return the frames that tell a new subscriber what the others were told: that the feed is stale."""
         if self.state is not FeedState.STALE:
             return b""
-        return _frame(events.FEED, self.feed_data(FeedState.STALE.value, self.seq))
+        return events.frame_event(events.FEED, self.feed_data(FeedState.STALE.value, self.seq))
 
     def leave(self, member: Outbound) -> None:
         """Unsubscribe `member`, if it is subscribed."""
@@ -225,10 +224,6 @@ class Fanout:
         return {"state": state, "epoch": self.epoch, "seq": position, "previous": previous}
 
     def _tell_all(self, event: str, data: dict[str, Any]) -> None:
-        frame = _frame(event, data)
+        frame = events.frame_event(event, data)
         for member in self.hub.members():
             member.raw(frame)
-
-
-def _frame(event: str, data: dict[str, Any]) -> bytes:
-    return build(Opcode.TEXT, events.encode_event(event, data))

@@ -16,6 +16,7 @@ from execgate.service.curve import ClientCurve
 from execgate.service.logs import Throttle
 from execgate.wire.errors import UpdateError, UsageError
 from execgate.wire.update import decode
+from gateway import sockets
 from gateway.fanout import Fanout
 from gateway.recovery import Recovery
 
@@ -26,7 +27,6 @@ DRAIN_MESSAGES = 512
 DRAIN_BYTES = 256 * 1024
 BEHIND_S = 1.0
 """The feed was never empty for so long: more comes than can be written, and volatile subscribers miss it."""
-MAX_FRAME_BYTES = 4 * 1024 * 1024
 _SILENCE_CHECKS_PER_LIMIT = 10
 _KNOCK_S = 1.0
 """Between two tries where the publisher refuses us."""
@@ -69,20 +69,9 @@ class Feed:
         self._knocked_s = -_KNOCK_S
         self._silence: asyncio.TimerHandle | None = None
         self._again: asyncio.Handle | None = None
-        self._context = zmq.Context()
-        self._socket = self._context.socket(zmq.SUB)
-        self._socket.set(zmq.RCVHWM, zmq_hwm)
-        self._socket.set(zmq.LINGER, 0)
-        self._socket.set(zmq.MAXMSGSIZE, MAX_FRAME_BYTES)
-        self._socket.set(zmq.RECONNECT_IVL, 50)
-        self._socket.set(zmq.RECONNECT_IVL_MAX, 1_000)
-        self._socket.set(zmq.IPV6, 1)
-        # A cut that sends no FIN is found by ZeroMQ's own pings, and the connection made anew.
-        self._socket.set(zmq.HEARTBEAT_IVL, 1_000)
-        self._socket.set(zmq.HEARTBEAT_TIMEOUT, 3_000)
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._socket = sockets.make(self._context, zmq.SUB, zmq_hwm, curve)
         self._socket.set(zmq.SUBSCRIBE, b"")
-        if curve is not None:
-            curve.secure(self._socket)
         self._refusals = self._socket.get_monitor_socket(_REFUSED)
         try:
             self._socket.connect(endpoint)

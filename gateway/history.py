@@ -33,6 +33,7 @@ from execgate.wire.replay import (
     encode_request,
 )
 from execgate.wire.update import Update, epoch_text
+from gateway import sockets
 
 log = logging.getLogger("gateway.history")
 
@@ -40,7 +41,6 @@ MAX_WAITING = 64
 """Requests that wait for the one under way; one more fails at once."""
 JITTER_S = 0.25
 """After a timeout the next request waits up to so long, lest all gateways come back in the same moment."""
-MAX_FRAME_BYTES = 4 * 1024 * 1024
 # A drain ends at either bound, so that other work gets its turn.
 DRAIN_MESSAGES = 256
 DRAIN_BYTES = 256 * 1024
@@ -131,17 +131,7 @@ class HistoryClient:
         self._context.destroy(linger=0)
 
     def _open(self) -> "zmq.Socket[bytes]":
-        made = self._context.socket(zmq.DEALER)
-        made.setsockopt(zmq.RCVHWM, MAX_CREDIT + 128)
-        made.setsockopt(zmq.LINGER, 0)
-        made.setsockopt(zmq.MAXMSGSIZE, MAX_FRAME_BYTES)
-        made.setsockopt(zmq.RECONNECT_IVL, 50)
-        made.setsockopt(zmq.RECONNECT_IVL_MAX, 1_000)
-        made.setsockopt(zmq.IPV6, 1)
-        made.setsockopt(zmq.HEARTBEAT_IVL, 1_000)
-        made.setsockopt(zmq.HEARTBEAT_TIMEOUT, 3_000)
-        if self._curve is not None:
-            self._curve.secure(made)
+        made = sockets.make(self._context, zmq.DEALER, MAX_CREDIT + 128, self._curve)
         made.connect(self._endpoint)
         self._loop.add_reader(made.fileno(), self._drain)
         return made

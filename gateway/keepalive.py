@@ -125,7 +125,7 @@ class Keepalive:
         is_told = connection.session.interest is not None and connection.outbound.behind != NOT_BEGUN
         if is_told and next_round_s - connection.last_beat_s > limits.heartbeat_s:
             connection.last_beat_s = now_s
-            due += build(Opcode.TEXT, self._heartbeat(connection))
+            due += self._heartbeat(connection)
         if next_round_s - connection.last_ping_s > limits.ping_s:
             connection.last_ping_s = now_s
             due += _PING
@@ -135,7 +135,7 @@ class Keepalive:
     def _heartbeat(self, connection: "Connection") -> bytes:
         outbound = connection.outbound
         epoch, seq = outbound.behind or (self._fanout.epoch, self._fanout.seq)
-        return events.encode_event(
+        return events.frame_event(
             events.HEARTBEAT,
             {
                 "epoch": epoch,

@@ -75,7 +75,7 @@ def tell_all_to_miss(group: "Group[Outbound]", count: int, first_seq: int, last_
 
 
 def _gap_frame(first: int, last: int, count: int) -> bytes:
-    return build(Opcode.TEXT, events.encode_event(events.GAP, events.gap(first, last, count, why="slow")))
+    return events.frame_event(events.GAP, events.gap(first, last, count, why="slow"))
 
 
 class OutboundBudget:

@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from execgate.wire import events
-from execgate.wire.update import Update, epoch_text
+from execgate.wire.update import Update, epoch_text, fitting
 from gateway.archive import Archive, Lost
 from gateway.core.interest import Interest
 from gateway.core.session import Since, Subscribe
@@ -307,13 +307,13 @@ class Resumer:
         elif since.epoch != epoch:
             # What the other epoch still had is unknown here. All of this one is new to the client.
             follower.seq = 0
-            follower.gap = {"from": since.seq + 1, "to": None, "why": "epoch", "count": None}
+            follower.gap = events.missed(since.seq + 1, None, why="epoch")
         elif since.seq <= head:
             follower.seq = since.seq
             follower.recovered = True
         else:
             follower.seq = head
-            follower.gap = {"from": head + 1, "to": since.seq, "why": "future", "count": None}
+            follower.gap = events.missed(head + 1, since.seq, why="future")
         if follower.wants_snapshot and not follower.recovered:
             self._take_snapshot(follower)
         return True
@@ -354,7 +354,7 @@ class Resumer:
             follower.recovered = False
             if follower.wants_snapshot:
                 self._take_snapshot(follower)
-            follower.gap = {"from": first, "to": follower.seq, "why": lost.why, "count": None}
+            follower.gap = events.missed(first, follower.seq, why=lost.why)
         elif follower.answer is not None and follower.gap is not None and follower.gap["to"] == first - 1:
             follower.gap["to"] = lost.until  # loss after loss
         else:
@@ -368,14 +368,14 @@ class Resumer:
         (message_id,) = follower.answer
         follower.answer = None
         fanout, epoch = self._fanout, follower.epoch
-        data = {
-            "topics": sorted(follower.interest.patterns),
-            "mode": follower.mode.value,
-            "epoch": fanout.epoch if epoch is None else epoch_text(epoch),
-            "seq": fanout.seq if epoch is None else follower.seq,
-            "recovered": follower.recovered,
-            "gap": follower.gap,
-        }
+        data = events.subscribed(
+            follower.interest.patterns,
+            follower.mode.value,
+            fanout.epoch if epoch is None else epoch_text(epoch),
+            fanout.seq if epoch is None else follower.seq,
+            recovered=follower.recovered,
+            gap=follower.gap,
+        )
         follower.member.control(events.encode_event(events.SUBSCRIBED, data, message_id))
 
     def _chunk(self, follower: Follower) -> Chunk | Lost | None:
@@ -388,13 +388,15 @@ class Resumer:
             if made is not None:
                 return made
         if snapshot is not None:
-            updates = _piece(snapshot.updates[follower.snapshot_at : follower.snapshot_at + PIECE_UPDATES])
+            updates = fitting(
+                snapshot.updates[follower.snapshot_at : follower.snapshot_at + PIECE_UPDATES], PIECE_BYTES
+            )
             last = snapshot.seq
         else:
             found = self._next(follower.seq + 1)
             if not isinstance(found, list):
                 return found
-            updates = _piece(found)
+            updates = fitting(found, PIECE_BYTES)
             last = updates[-1].seq
             updates = [update for update in updates if interest.matches(update.topic)]
         updates = updates[: follower.remaining]
@@ -447,13 +449,3 @@ class Resumer:
             if news:
                 member.raw(news)
         return Step.OVER
-
-
-def _piece(updates: list[Update]) -> list[Update]:
-    """As many of `updates` as PIECE_BYTES allows, and at least one."""
-    size = 0
-    for count, update in enumerate(updates, 1):
-        size += len(update.payload)
-        if size >= PIECE_BYTES:
-            return updates[:count]
-    return updates

@@ -17,7 +17,8 @@ from execgate.service.logs import Throttle
 from execgate.wire.errors import ReplayError
 from execgate.wire.replay import MAX_CREDIT, MAX_JSON_BYTES, Credit, decode_request, encode_answer
 from publisher import sockets
-from publisher.core.replays import Log, Replays, Turn
+from publisher.core.history import History
+from publisher.core.replays import Replays, Turn
 
 MAX_FRAME_BYTES = 2 * MAX_JSON_BYTES
 """Of what a gateway sends; ZeroMQ closes a connection that sends a greater frame."""
@@ -49,7 +50,7 @@ class ReplayServer:
             `Replays`.
     """
 
-    def __init__(self, context: "zmq.Context[zmq.Socket[bytes]]", log: Log) -> None:
+    def __init__(self, context: "zmq.Context[zmq.Socket[bytes]]", log: History) -> None:
         self._log = log
         self._replays = Replays()
         self._malformed = Throttle(_LOG)

@@ -4,13 +4,13 @@ An envelope is a prefix and a suffix around shared `data` bytes, chosen per sess
 per envelope, whoever receives it. `PLAIN` is the protocol of `docs/protocol.md`; Socket.IO's will stand here.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from math import isfinite
 from typing import Any
 
 import ujson
 
-from execgate.wire.frame_builder import Opcode, header
+from execgate.wire.frame_builder import Opcode, build, header
 
 PROTOCOL_VERSION = 1
 SUBPROTOCOL = "execgate.1"
@@ -82,6 +82,51 @@ def encode_event(event: str, data: Mapping[str, Any], message_id: Any = None) ->
     if message_id is not None and may_come_back(message_id):
         message["id"] = message_id
     return ujson.dumps(message, escape_forward_slashes=False, allow_nan=False).encode()
+
+
+def frame_event(event: str, data: Mapping[str, Any], message_id: Any = None) -> bytes:
+    """Return the frame of an event, a text message; see `encode_event`."""
+    return build(Opcode.TEXT, encode_event(event, data, message_id))
+
+
+def subscribed(
+    topics: Iterable[str],
+    mode: str,
+    epoch: str | None,
+    seq: int,
+    *,
+    recovered: bool = False,
+    gap: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Return the data of a `subscribed` event.
+
+    Args:
+        topics: as they were asked for.
+        mode: of the subscription.
+        epoch: as it stands in JSON, None before the feed is joined.
+        seq: the position: live is greater.
+        recovered: whether all behind the client's `since` comes.
+        gap: what does not, see `missed`.
+    """
+    return {
+        "topics": sorted(topics),
+        "mode": mode,
+        "epoch": epoch,
+        "seq": seq,
+        "recovered": recovered,
+        "gap": gap,
+    }
+
+
+def missed(first: int, last: int | None, *, why: str) -> dict[str, Any]:
+    """Return the `gap` of a `subscribed` event: what a client that resumes can't have, nobody knows how many.
+
+    Args:
+        first: of the range of seqs, inclusive, like `last`.
+        last: see `first`; None where nobody knows.
+        why: `evicted`, `unavailable`, `epoch` or `future`.
+    """
+    return {"from": first, "to": last, "why": why, "count": None}
 
 
 def gap(first: int, last: int | None, count: int | None, *, why: str) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from execgate.wire import update as wire
 from execgate.wire.errors import ReplayError, UpdateError, shown
-from execgate.wire.update import MAX_SEQ, Kind, Update, epoch_text
+from execgate.wire.update import MAX_SEQ, Kind, Update, epoch_of, epoch_text
 
 MAX_CREDIT = 512
 """Items that may be on their way to a gateway which it has not granted yet; a request begins with so many."""
@@ -25,7 +25,6 @@ MAX_MESSAGE_CHARACTERS = 200
 """Of what an ERROR says."""
 
 _ITEM = b"ITEM"
-_EPOCH_DIGITS = frozenset("0123456789abcdef")
 
 
 class Replay(NamedTuple):
@@ -191,6 +190,7 @@ def _whole(fields: dict[str, Any], name: str, low: int, high: int) -> int:
 
 def _epoch(fields: dict[str, Any]) -> int:
     text = fields.get("epoch")
-    if type(text) is not str or len(text) != 16 or not _EPOCH_DIGITS.issuperset(text):
+    epoch = epoch_of(text)
+    if epoch is None:
         raise ReplayError(f"epoch {shown(text)}: expected 16 lower-case hex digits")
-    return int(text, 16)
+    return epoch

@@ -4,6 +4,7 @@ The publisher encodes, the gateway's feed decodes. The payload is never looked i
 serialised once, when the update was stamped, and reaches subscribers as the same bytes.
 """
 
+import re
 import struct
 from collections.abc import Sequence
 from enum import IntEnum
@@ -19,6 +20,7 @@ MAX_SEQ = 2**53 - 1
 # magic, version, type, flags, publisher id, epoch, seq, tseq, ts_us; network order.
 _HEADER = struct.Struct("!2sBBHHQQQQ")
 HEADER_BYTES = _HEADER.size
+_EPOCH_TEXT = re.compile("[0-9a-f]{16}")
 FRAME_COUNT = 4
 
 
@@ -101,3 +103,18 @@ def decode(frames: Sequence[bytes]) -> Update:
 def epoch_text(epoch: int) -> str:
     """Return the epoch as it stands in JSON: 16 lower-case hex digits."""
     return f"{epoch:016x}"
+
+
+def epoch_of(text: object) -> int | None:
+    """Return the epoch that `epoch_text` made into `text`; None where that is none."""
+    return int(text, 16) if type(text) is str and _EPOCH_TEXT.fullmatch(text) else None
+
+
+def fitting(updates: Sequence[Update], max_bytes: int) -> list[Update]:
+    """Return as many of `updates`, from the first on, as fit into `max_bytes` of payload, and at least one."""
+    size = 0
+    for count, update in enumerate(updates):
+        size += len(update.payload)
+        if size > max_bytes and count:
+            return list(updates[:count])
+    return list(updates)

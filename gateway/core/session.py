@@ -9,7 +9,6 @@ Rules:
 - an order whose `cl_ord_id` came before in this session is a duplicate, as far back as `REMEMBERED_ORDERS`.
 """
 
-import re
 from collections import OrderedDict
 from dataclasses import dataclass
 from enum import StrEnum
@@ -17,7 +16,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from execgate.wire import events
 from execgate.wire.errors import RequestError, shown
-from execgate.wire.update import MAX_SEQ
+from execgate.wire.update import MAX_SEQ, epoch_of
 from gateway.core.interest import EVERY_TOPIC, Interest, read_patterns
 from gateway.core.messages import Message, read_message
 from gateway.core.orders import Order, OrderStatus, RejectionError, answer, read_order, refusal
@@ -84,8 +83,6 @@ class PlaceOrder:
 _MODES = tuple(mode.value for mode in Mode)
 
 Action: TypeAlias = Answer | Subscribe | Unsubscribe | PlaceOrder
-
-_EPOCH = re.compile("[0-9a-f]{16}")
 
 
 def error_event(error: RequestError, message_id: Any = None) -> bytes:
@@ -218,12 +215,14 @@ def _since(value: Any) -> Since | None:
         return None
     if type(value) is not dict:
         raise RequestError("bad-field", f"since is {shown(value)}: expected {{epoch, seq}}")
-    epoch, seq = value.get("epoch"), value.get("seq")
-    if type(epoch) is not str or _EPOCH.fullmatch(epoch) is None:
-        raise RequestError("bad-field", f"since.epoch is {shown(epoch)}: expected 16 lower-case hex digits")
+    epoch, seq = epoch_of(value.get("epoch")), value.get("seq")
+    if epoch is None:
+        raise RequestError(
+            "bad-field", f"since.epoch is {shown(value.get('epoch'))}: expected 16 lower-case hex digits"
+        )
     if type(seq) is not int or not 0 <= seq <= MAX_SEQ:
         raise RequestError("bad-field", f"since.seq is {shown(seq)}: expected a whole number from 0 to {MAX_SEQ}")
-    return Since(int(epoch, 16), seq)
+    return Since(epoch, seq)
 
 
 def _snapshot(value: Any) -> bool:

@@ -12,10 +12,11 @@ turn, and each request gets one after the other, so that one gateway can't hold 
 
 from collections import Counter, OrderedDict, deque
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from execgate.wire.replay import MAX_CREDIT, Answer, End, Failed, Gone, Replay, Snapshot
-from execgate.wire.update import Update
+from execgate.wire.update import Update, fitting
+from publisher.core.history import History
 
 MAX_REQUESTS = 64
 SILENCE_S = 30.0
@@ -27,33 +28,6 @@ TURN_ITEMS = 32
 waits twice as long (`benchmarks/replaying.py`)."""
 TURN_BYTES = 64 * 1024
 """Of payloads in one turn; a single item may be larger."""
-
-
-class Log(Protocol):
-    """The history, as far as it is read here."""
-
-    @property
-    def epoch(self) -> int:
-        """Of all that is held."""
-        ...
-
-    @property
-    def floor(self) -> int:
-        """The oldest seq that is held, `ceiling` + 1 while there is none."""
-        ...
-
-    @property
-    def ceiling(self) -> int:
-        """The last seq that may be published."""
-        ...
-
-    def read(self, first: int, last: int, max_bytes: int) -> Sequence[Update]:
-        """Return updates from `first` on, to `last` at most and, but for a single one, `max_bytes` of payload."""
-        ...
-
-    def newest(self) -> Sequence[Update]:
-        """Return the newest update of each key, as of `ceiling`."""
-        ...
 
 
 class Turn(NamedTuple):
@@ -70,7 +44,7 @@ class _Range:
     def __init__(self, asked: Replay) -> None:
         self._epoch, self._next, self._last = asked
 
-    def take(self, log: Log, max_items: int) -> list[Answer]:
+    def take(self, log: History, max_items: int) -> list[Answer]:
         """Return the next items, and the end behind the last one."""
         first, last = self._next, self._last
         updates: Sequence[Update] = ()
@@ -90,18 +64,12 @@ class _Newest:
         self._next = 0
         self._end = End(0, 0)
 
-    def take(self, log: Log, max_items: int) -> list[Answer]:
+    def take(self, log: History, max_items: int) -> list[Answer]:
         """Return the next items, and the end behind the last one."""
         if self._updates is None:
             self._updates = log.newest()
             self._end = End(log.epoch, log.ceiling)
-        parts: list[Answer] = []
-        size = 0
-        for update in self._updates[self._next : self._next + max_items]:
-            size += len(update.payload)
-            if parts and size > TURN_BYTES:
-                break
-            parts.append(update)
+        parts: list[Answer] = [*fitting(self._updates[self._next : self._next + max_items], TURN_BYTES)]
         self._next += len(parts)
         return [*parts, self._end] if self._next == len(self._updates) else parts
 
@@ -204,7 +172,7 @@ class Replays:
                 return
             self.drop(oldest.peer, "forgotten")
 
-    def turn(self, log: Log) -> Turn:
+    def turn(self, log: History) -> Turn:
         """Return what the next one is to be sent; only where something `is_ready`."""
         request = self._queue.popleft()
         request.is_queued = False

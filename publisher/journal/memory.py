@@ -7,7 +7,7 @@ from collections import OrderedDict
 
 from execgate.wire.history import MemoryLog
 from execgate.wire.newest import Newest
-from execgate.wire.update import Update
+from execgate.wire.update import Update, fitting
 from publisher.log import MAX_READ, Entry, Range, Retention
 
 MAX_BATCH_IDS = 100_000
@@ -62,12 +62,7 @@ class MemoryJournal:
         """Return updates from `first` on, bounded; see `publisher.log.Log.read`."""
         if first < self.floor:
             return []
-        updates = self._history.read(first, min(last, first + MAX_READ - 1))
-        for count, update in enumerate(updates):
-            max_bytes -= len(update.payload)
-            if max_bytes < 0:
-                return updates[: max(count, 1)]
-        return updates
+        return fitting(self._history.read(first, min(last, first + MAX_READ - 1)), max_bytes)
 
     def newest(self) -> list[Update]:
         """Return the newest update of each topic and key, in order of seq."""

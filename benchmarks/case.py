@@ -30,6 +30,7 @@ class Case:
         columns: of its table; the first is what ratios are taken of (less is better unless `more_is_better`).
         work: what a server is put through; a profile runs it too, so it is None where it can't.
         variants: by the name of their row; with them, `work` is only for the profile.
+        beside: a server that each variant is put to as well, whatever `--against` says; "" for none.
         note: what must be known to read the table.
         reference: the row that ratios refer to; "" for no ratios.
         needs_orders: whether a server must take our orders.
@@ -42,6 +43,7 @@ class Case:
     columns: tuple[Column, ...]
     work: Work | None
     variants: Mapping[str, Work] = field(default_factory=dict)
+    beside: str = ""
     note: str = ""
     reference: str = "limit"
     needs_orders: bool = False
@@ -52,7 +54,12 @@ class Case:
     def rows(self, servers: Sequence[Server]) -> dict[str, tuple[Server, Work]]:
         """Return what is measured for each row, if `servers` are asked for."""
         if self.variants:
-            return {name: (SERVERS[OURS], work) for name, work in self.variants.items()}
+            chosen = [SERVERS[name] for name in (OURS, self.beside) if name]
+            return {
+                name if server.name == OURS else f"{name}: {server.name}": (server, work)
+                for name, work in self.variants.items()
+                for server in chosen
+            }
         assert self.work is not None, f"{self.name} has neither work nor variants"
         fit = [server for server in servers if server.name == OURS or self._takes(server)]
         return {server.name: (server, self.work) for server in fit}

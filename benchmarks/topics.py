@@ -78,6 +78,7 @@ where the feed is fast, since updates that came during a write are taken in toge
 In the first three rows all take the same topics: 20 updates/s go to 1,000 subscribers each. With 10 groups, 200
 updates/s go to 100 each, who have all their topics in common. With `spread` each subscriber takes 10 at random,
 so that none is served together with another: 200 updates/s go to 100 each, or 20,000 to 1 on average.""",
+    beside="limit",
     reference="1",
     measure=beside_intake,
 )

@@ -1,6 +1,9 @@
 /* The kernel's limit: a bare loop of one send() a delivery. Not a server anybody would use: it answers the handshake,
- * then writes each line that comes on standard input, as one text frame, to every connection, and reads nothing more
- * than it must. Whatever costs less than this a delivery has joined updates.
+ * then writes each line that comes on standard input, as one text frame, to every connection that takes its topic, and
+ * reads nothing more than it must. Whatever costs less than this a delivery has joined updates.
+ *
+ * A connection takes everything until it says `unsubscribe-execs`, then the topics that it names: those of
+ * benchmarks/feeder.py, `ex.S0.` to `ex.S65535.`.
  *
  *   limit PORT
  */
@@ -18,7 +21,7 @@
 #include <unistd.h>
 
 #define MOST 65536
-static int fds[MOST], count;
+static struct members { int *fds, count, room; } everybody, takers[MOST]; /* takers: by the number of a topic */
 static char input[1 << 20], scratch[1 << 16];
 static uint8_t frame[(1 << 20) + 16];
 
@@ -27,7 +30,50 @@ static const char answer[] =
     "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
 
-static void send_all(const char *line, size_t length) {
+static const char topic_start[] = "\"ex.S";
+
+static void add(struct members *to, int fd) {
+    if (to->count == to->room) {
+        to->room = to->room ? 2 * to->room : 16;
+        to->fds = realloc(to->fds, to->room * sizeof *to->fds);
+        if (!to->fds) { perror("limit"); exit(1); }
+    }
+    to->fds[to->count++] = fd;
+}
+
+static void drop(struct members *from, int fd) {
+    for (int i = 0; i < from->count; i++)
+        if (from->fds[i] == fd) { from->fds[i] = from->fds[--from->count]; return; }
+}
+
+/* What a client says after the handshake, each frame whole and under 64 KiB, as benchmarks/client.c writes it. */
+static void listen_to(int fd, uint8_t *data, size_t length) {
+    while (length > 6) {
+        size_t head = 6, size = data[1] & 127;
+        if (size == 126) { size = data[2] << 8 | data[3]; head = 8; }
+        if (size == 127 || head + size > length) { fprintf(stderr, "limit: a frame that is cut or too long\n"); exit(1); }
+        char *text = (char *)data + head;
+        for (size_t i = 0; i < size; i++) text[i] ^= data[head - 4 + i % 4];
+        if (memmem(text, size, "unsubscribe-execs", 17)) drop(&everybody, fd);
+        for (char *at = text, *end = text + size; (at = memmem(at, end - at, topic_start, sizeof topic_start - 1));)
+            add(&takers[strtoul(at += sizeof topic_start - 1, NULL, 10) % MOST], fd);
+        data += head + size;
+        length -= head + size;
+    }
+}
+
+static void send_to(const struct members *to, size_t n) {
+    for (int i = 0; i < to->count; i++) {
+        size_t done = 0;
+        while (done < n) { /* no queue: a full socket is waited for, which is what a bare loop does */
+            ssize_t sent = send(to->fds[i], frame + done, n - done, MSG_NOSIGNAL);
+            if (sent < 0) { if (errno == EAGAIN) { usleep(50); continue; } break; }
+            done += sent;
+        }
+    }
+}
+
+static void send_line(const char *line, size_t length) {
     static const char prefix[] = "{\"event\":\"receive-execs\",\"data\":";
     size_t size = sizeof prefix - 1 + length + 1, n = 0;
     frame[n++] = 0x81;
@@ -38,14 +84,9 @@ static void send_all(const char *line, size_t length) {
     memcpy(frame + n + sizeof prefix - 1, line, length);
     frame[n + size - 1] = '}';
     n += size;
-    for (int i = 0; i < count; i++) {
-        size_t done = 0;
-        while (done < n) { /* no queue: a full socket is waited for, which is what a bare loop does */
-            ssize_t sent = send(fds[i], frame + done, n - done, MSG_NOSIGNAL);
-            if (sent < 0) { if (errno == EAGAIN) { usleep(50); continue; } break; }
-            done += sent;
-        }
-    }
+    send_to(&everybody, n);
+    const char *topic = memmem(line, length, topic_start, sizeof topic_start - 1);
+    if (topic) send_to(&takers[strtoul(topic + sizeof topic_start - 1, NULL, 10) % MOST], n);
 }
 
 int main(int argc, char **argv) {
@@ -83,7 +124,7 @@ int main(int argc, char **argv) {
                 held += got;
                 char *start = input, *end;
                 while ((end = memchr(start, '\n', input + held - start))) {
-                    send_all(start, end - start);
+                    send_line(start, end - start);
                     start = end + 1;
                 }
                 held = input + held - start;
@@ -91,9 +132,8 @@ int main(int argc, char **argv) {
             } else {
                 ssize_t got = recv(fd, scratch, sizeof scratch, 0);
                 if (got <= 0) { if (got == 0 || errno != EAGAIN) close(fd); continue; }
-                if (scratch[0] == 'G' && count < MOST) {
-                    if (send(fd, answer, sizeof answer - 1, MSG_NOSIGNAL) > 0) fds[count++] = fd;
-                }
+                if (scratch[0] != 'G') listen_to(fd, (uint8_t *)scratch, got);
+                else if (send(fd, answer, sizeof answer - 1, MSG_NOSIGNAL) > 0) add(&everybody, fd);
             }
         }
     }

@@ -30,7 +30,7 @@ class Case:
         columns: of its table; the first is what ratios are taken of (less is better unless `more_is_better`).
         work: what a server is put through; a profile runs it too, so it is None where it can't.
         variants: by the name of their row; with them, `work` is only for the profile.
-        beside: a server that each variant is put to as well, whatever `--against` says; "" for none.
+        beside: a server that does each variant too, whatever `--against` says, and is its reference; "" for none.
         note: what must be known to read the table.
         reference: the row that ratios refer to; "" for no ratios.
         needs_orders: whether a server must take our orders.
@@ -56,13 +56,20 @@ class Case:
         if self.variants:
             chosen = [SERVERS[name] for name in (OURS, self.beside) if name]
             return {
-                name if server.name == OURS else f"{name}: {server.name}": (server, work)
+                name if server.name == OURS else self.reference_of(name): (server, work)
                 for name, work in self.variants.items()
                 for server in chosen
             }
         assert self.work is not None, f"{self.name} has neither work nor variants"
         fit = [server for server in servers if server.name == OURS or self._takes(server)]
         return {server.name: (server, self.work) for server in fit}
+
+    def reference_of(self, row: str) -> str:
+        """Return the row that the ratio of `row` refers to."""
+        if not self.beside:
+            return self.reference
+        ending = f": {self.beside}"
+        return row if row.endswith(ending) else row + ending
 
     def _takes(self, server: Server) -> bool:
         return not self.only_ours and (server.takes_orders or not self.needs_orders)

@@ -67,7 +67,8 @@ def _read(path: Path) -> dict[str, Any]:
     run: dict[str, Any] = json.loads(path.read_text())
     if run["case"] not in CASES:
         raise SetupError(f"{path}: {run['case']!r} is no case any more; delete it, or measure anew")
-    known = CASES[run["case"]].variants or SERVERS
+    case = CASES[run["case"]]
+    known = case.rows(list(SERVERS.values())) if case.variants else SERVERS
     unknown = [name for name in run["runs"] if name not in known]
     if unknown:
         raise SetupError(f"{path}: {unknown[0]!r} is no row of {run['case']} any more; measure it anew")
@@ -115,7 +116,8 @@ def bars(case: Case, runs: dict[str, Sequence[Figures]]) -> str:
     ]
     for row, (name, value) in enumerate(values.items()):
         top = 28 + 26 * row
-        color = "#0b6bcb" if name == OURS or case.variants else "#9fb2c6"
+        is_ours = name in case.variants if case.variants else name == OURS
+        color = "#0b6bcb" if is_ours else "#9fb2c6"
         width = max(1.0, (530 - left) * value / most)
         lines += [
             f'<text x="{left}" y="{top + 15}" text-anchor="end" fill="#16202b">{escape(name)}</text>',

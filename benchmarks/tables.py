@@ -29,16 +29,17 @@ def _median(case: Case, runs: Sequence[Figures]) -> Figures | None:
 def table(case: Case, runs: Mapping[str, Sequence[Figures]]) -> str:
     """Return a row a server or variant, the ratio to the case's reference first, if that was measured."""
     medians = medians_of(case, runs)
-    has_ratio = case.reference in medians
-    reference = (medians.get(case.reference) or {}).get(case.columns[0].key)
+    has_ratio = any(case.reference_of(name) in medians for name in medians)
     kind = "variant" if case.variants else "server"
-    rows = [[kind, *([f"vs {case.reference}"] if has_ratio else []), *(column.heading for column in case.columns)]]
+    to = case.beside or case.reference
+    rows = [[kind, *([f"vs {to}"] if has_ratio else []), *(column.heading for column in case.columns)]]
     voids = []
     for name, figures in medians.items():
         if figures is None:
             voids.append(f"{name} is void: {runs[name][0]['void']}")
             continue
-        ratio = _ratio(figures.get(case.columns[0].key), reference)
+        reference = medians.get(case.reference_of(name)) or {}
+        ratio = _ratio(*(row.get(case.columns[0].key) for row in (figures, reference)))
         cells = [column.show(figures.get(column.key)) for column in case.columns]
         rows.append([name, *([ratio] if has_ratio else []), *cells])
     if len(case.columns) > _WIDE:

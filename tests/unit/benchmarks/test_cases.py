@@ -11,13 +11,16 @@ from benchmarks.cases import CASES
 from benchmarks.knee import KNEE
 from benchmarks.running import Figures, Work
 from benchmarks.servers import OURS, SERVERS, Server
+from benchmarks.tables import table
 from benchmarks.topics import TOPICS, taken_by
 from tests.unit.benchmarks.rows import case, figures
 
 
 @pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.variants])
 def test_ratios_of_a_case_with_variants_refer_to_one_of_them(name: str) -> None:
-    assert CASES[name].reference in ("", *CASES[name].variants)
+    case = CASES[name]
+    rows = case.rows([])
+    assert case.reference == "" or all(case.reference_of(row) in rows for row in rows)
 
 
 def test_servers_that_cannot_do_the_work_are_left_out() -> None:
@@ -39,6 +42,20 @@ def test_variants_are_measured_in_turn_and_a_measure_may_call_its_own_run_void()
     runs = compare(*((rainy := replace(case(), variants=variants, measure=measure)), rainy.rows([])), 2)
     assert order == [1, 2, 1, 2]
     assert [run["void"] for run in runs["b"]] == ["it was raining"] * 2
+
+
+def test_a_server_beside_does_every_variant_and_is_its_reference() -> None:
+    beside = replace(case(), beside="limit")
+    rows = beside.rows([])
+    assert list(rows)[:2] == ["none", "none: limit"]
+    assert {name: server.name for name, (server, _) in rows.items()} == {
+        **dict.fromkeys(beside.variants, OURS),
+        **{f"{name}: limit": "limit" for name in beside.variants},
+    }
+    runs = {name: [figures(3_000 if server.name == OURS else 2_000)] for name, (server, _) in rows.items()}
+    lines = table(beside, runs).splitlines()
+    assert lines[0].split()[:3] == ["variant", "vs", "limit"]
+    assert [line.split()[-3:-2] for line in lines[1:]] == [["1.50"], ["1.00"]] * 3
 
 
 def test_every_variant_of_topics_delivers_as_much() -> None:

@@ -9,6 +9,8 @@
  *     connect-rate N   new connections a second (default 2000)
  *     path P           default /ws
  *     say FILE         a line a connection: what it says once connected, texts separated by tabs
+ *     expect HASH,...  what the content of updates hashes to, in hexadecimal: of N hashes, that of an update is number
+ *                      seq modulo N; without it copies of an update are compared with the first
  *     deflate 1        offer permessage-deflate; a server that does not take it fails the connection
  *     orders closed    each connection sends its next order when the last is answered
  *     orders N         N orders a second over all connections, on a fixed schedule; latency is from when one was due
@@ -63,6 +65,8 @@ static int wanted, epoll_fd, opened, failed;
 static uint8_t buffer[4 << 20];
 static const char *path = "/ws";
 static char **say; /* a line a connection */
+static uint64_t *expected; /* hashes of content, by seq modulo expected_count */
+static uint64_t expected_count;
 static char host[64];
 static int port;
 
@@ -161,13 +165,14 @@ static void take_update(struct connection *c, const uint8_t *payload, size_t len
         uint32_t slot = seq & (SEQS - 1);
         if (seq_of[slot] != seq) { seq_of[slot] = seq; seen[slot] = 0; hash_of[slot] = 0; first_us[slot] = wall_us; }
         last_us[slot] = wall_us;
-        if ((seen[slot]++ & 63) == 0) { /* every 64th copy of an update is compared with the first */
+        if ((seen[slot]++ & 63) == 0) { /* every 64th copy of an update is looked at */
             const uint8_t *execs = memmem(payload, length, "\"execs\"", 7);
             uint64_t hash = 1469598103934665603ULL;
             for (const uint8_t *p = execs; p && p < payload + length && *p != ']'; p++)
                 hash = (hash ^ *p) * 1099511628211ULL;
-            if (!hash_of[slot]) hash_of[slot] = hash;
-            else if (hash_of[slot] != hash) content_differs++;
+            uint64_t *truth = expected ? &expected[seq % expected_count] : &hash_of[slot];
+            if (!*truth) *truth = hash;
+            else if (*truth != hash) content_differs++;
         }
     }
     c->last_seq = seq;
@@ -391,10 +396,20 @@ static void read_lines(const char *name) { /* into say: one for each connection 
     fclose(file);
 }
 
+static void read_hashes(const char *list) { /* into expected */
+    for (const char *at = list; *at; at += *at == ',') {
+        expected = realloc(expected, (expected_count + 1) * sizeof *expected);
+        if (!expected) { perror("expect"); exit(1); }
+        expected[expected_count++] = strtoull(at, (char **)&at, 16);
+        if (*at && *at != ',') { fprintf(stderr, "expect %s: not hexadecimal, separated by commas\n", list); exit(2); }
+    }
+}
+
 static void read_option(const char *name, const char *value) {
     if (!strcmp(name, "connect-rate")) connect_rate = atof(value);
     else if (!strcmp(name, "path")) path = value;
     else if (!strcmp(name, "say")) read_lines(value);
+    else if (!strcmp(name, "expect")) read_hashes(value);
     else if (!strcmp(name, "deflate")) deflate = atoi(value);
     else if (!strcmp(name, "orders") && !strcmp(value, "closed")) orders_closed = 1;
     else if (!strcmp(name, "orders")) orders_rate = atof(value);

@@ -82,6 +82,24 @@ def random_execs(rows: int) -> list[str]:
     return made
 
 
+def contents_of(size: int, rows: int | None) -> list[str]:
+    """Return the execs of the updates of a feed: that of `seq` is number `seq` modulo how many there are.
+
+    Args:
+        size: bytes of an update's data, where `rows` is None.
+        rows: how many random rows of 2012 each has.
+    """
+    return [execs_of(size)] if rows is None else random_execs(rows)
+
+
+def content_hash(execs: str) -> int:
+    """Return the hash (FNV-1a, up to the first `]`) by which the measuring client knows content again."""
+    value = 1469598103934665603
+    for byte in f'"execs":[{execs}]'.partition("]")[0].encode():
+        value = (value ^ byte) * 1099511628211 % 2**64
+    return value
+
+
 def phases_of(text: str) -> list[tuple[float, float]]:
     """Read `RATExSECONDS,...`."""
     phases = [phase.split("x") for phase in text.split(",")]
@@ -106,10 +124,11 @@ def main() -> None:
     parser.add_argument("--topics", type=int, default=1)
     parser.add_argument("--zmq")
     chosen = parser.parse_args()
+    execs = contents_of(chosen.size, chosen.rows)
     if chosen.rows is None:
-        size, form, execs = chosen.size, form_of(chosen.size), [execs_of(chosen.size)]
+        size, form = chosen.size, form_of(chosen.size)
     else:
-        size, form, execs = 0, partial(full, rows=chosen.rows), random_execs(chosen.rows)
+        size, form = 0, partial(full, rows=chosen.rows)
     topics = [f"ex.S{n}." for n in range(chosen.topics)] if chosen.topics > 1 else ["ex.QQQ."]
     socket = _joined(chosen.zmq) if chosen.zmq else None
     sys.stdin.readline()

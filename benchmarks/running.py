@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.feeder import content_hash, contents_of
 from benchmarks.processes import (
     CLIENT_CORE,
     SERVER_CORE,
@@ -213,6 +214,7 @@ def client_command(
         "connect-rate": work.connect_rate,
         "path": server.path,
         "say": lines,
+        "expect": ",".join(f"{content_hash(execs):x}" for execs in contents_of(work.size, work.rows)),
         "stuck": work.stuck,
         "slow": work.slow,
         "skim": work.skimmed,

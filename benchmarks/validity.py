@@ -32,5 +32,6 @@ def feed_late(behind_us: int) -> str:
 
 
 def differs(figures: Figures) -> str:
-    """Return "" if all copies of an update that were compared had the same content."""
-    return f"{figures['content_differs']} copies of an update differed" if figures["content_differs"] else ""
+    """Return "" if all copies that were looked at had the content that the feeder made."""
+    count = figures["content_differs"]
+    return f"{count} copies of an update differed from what was fed" if count else ""

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,19 @@ def test_lagging_connections_meet_their_modes_policy_and_the_others_alone_are_me
     assert figures["skimmed_bytes"] > 0
     assert 0 < figures["slow_bytes"] < figures["skimmed_bytes"] / 2  # one is slow, two are skimmed
     assert (figures["duplicates"], figures["reordered"], figures["content_differs"]) == (0, 0, 0)
+
+
+@needs_machine
+@pytest.mark.parametrize(("change", "is_void"), [("", False), ("| sed -u s/price/prize/", True)])
+def test_what_a_server_delivers_is_compared_with_what_was_fed(change: str, is_void: bool) -> None:
+    limit = SERVERS["limit"]
+
+    def command(port: int) -> list[str]:
+        return ["sh", "-c", f"cat {change} | exec '{limit.command(port)[0]}' {port}"]
+
+    figures = run(replace(limit, command=command), Work(64, 50, 1, rows=3))
+    assert figures["messages"] >= 64
+    assert bool(figures["content_differs"]) is is_void
 
 
 @needs_machine

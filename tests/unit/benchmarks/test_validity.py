@@ -43,7 +43,7 @@ def test_a_run_may_be_believed_where_the_measuring_side_had_room(change: dict[st
         ({"behind_us": 30_000}, "the client fell 30 ms behind its schedule"),
         ({"behind_us": 30_000, "spins": True}, "the client fell 30 ms behind its schedule"),
         ({"feed_behind_us": 200_000}, "the feed fell 200 ms behind its schedule"),
-        ({"content_differs": 3}, "3 copies of an update differed"),
+        ({"content_differs": 3}, "3 copies of an update differed from what was fed"),
     ],
 )
 def test_a_run_is_void_where_it_had_none_or_the_content_is_wrong(change: dict[str, float], why: str) -> None:

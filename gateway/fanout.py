@@ -26,6 +26,9 @@ from gateway.outbound import Outbound, tell_all_to_miss, write_to_all
 
 log = logging.getLogger("gateway.fanout")
 
+BEAT_S = 1.0
+"""A publisher lets no more pass between two heartbeats, so none stands for a longer time."""
+
 
 class FeedState(StrEnum):
     """What is known of the feed."""
@@ -44,6 +47,10 @@ class Fanout:
         on_exhausted: called with a subscriber that has had its `max_messages`.
         ring_bytes: of the newest updates that are held for whoever resumes.
         snapshot_keys: topics and keys of which the newest update is held, the least recently updated go first.
+
+    Attributes:
+        heard_s: for how long the feed was heard at this position: it stands still while the feed is silent, and
+            while a hole is open, since a heartbeat is passed on behind what it stands for.
     """
 
     def __init__(
@@ -61,6 +68,8 @@ class Fanout:
         self._newest: Newest[Update] = Newest(snapshot_keys)
         self.hub: Hub[Outbound] = Hub()
         self.subscribers = Counter[str]()  # by mode
+        self.heard_s = 0.0
+        self._beat_s = 0.0  # when the last heartbeat came
         self.lag_us = 0  # from the stamp of the newest update to its arrival here
         self._tracker = SequenceTracker()
         self.counters = counters
@@ -106,6 +115,10 @@ class Fanout:
             self.lag_us = time.time_ns() // 1000 - update.ts_us
         elif update.kind == Kind.BYE:
             self.go_stale("the publisher said goodbye")
+        else:
+            now_s = time.monotonic()
+            self.heard_s += min(now_s - self._beat_s, BEAT_S)
+            self._beat_s = now_s
 
     def flush(self) -> None:
         """Write what is staged: once a subscriber, whatever piled up."""

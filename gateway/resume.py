@@ -29,7 +29,8 @@ PIECE_UPDATES = 64
 TURN_PIECES = 32
 """Written between two turns of the loop."""
 AHEAD_S = 3.0
-"""How long a position ahead of ours is believed: a gateway may be behind its client, by less than that."""
+"""Of a feed that is heard (`Fanout.heard_s`): then a position that stays ahead of ours is one that never was.
+While it is silent we may be what is behind: a publisher that died may have reached another gateway and not us."""
 PIECE_BYTES = 256 * 1024
 """Of payload at once, or a single update: what may stand in a transport for one follower."""
 _CHUNKS_BYTES = 16 * 1024 * 1024
@@ -65,14 +66,15 @@ class Follower:
         seq: its position in `epoch`; what is live for it is greater.
         snapshot: newest updates to be sent before what follows `seq`, from `snapshot_at` on; None once they are.
         answer: the `subscribed` that it waits for, None once it is said.
-        has_waited: whether a position that is ahead of ours was believed for as long as it may be.
+        heard_s: how long the feed had been heard when it asked.
+        told: what it knows of the feed's state.
     """
 
     __slots__ = (
         "answer",
         "epoch",
         "gap",
-        "has_waited",
+        "heard_s",
         "interest",
         "is_blocked",
         "member",
@@ -83,11 +85,11 @@ class Follower:
         "since",
         "snapshot",
         "snapshot_at",
-        "timer",
+        "told",
         "wants_snapshot",
     )
 
-    def __init__(self, member: Outbound, request: Subscribe) -> None:
+    def __init__(self, member: Outbound, request: Subscribe, heard_s: float) -> None:
         self.member = member
         self.interest = request.interest
         self.mode = request.mode
@@ -101,8 +103,8 @@ class Follower:
         self.gap: dict[str, Any] | None = None
         self.epoch: int | None = None
         self.seq = 0
-        self.timer: asyncio.TimerHandle | None = None
-        self.has_waited = False
+        self.heard_s = heard_s
+        self.told = FeedState.LIVE
         self.is_blocked = False
 
 
@@ -160,7 +162,7 @@ class Resumer:
             self._say_subscribed(earlier)
         self.leave(member)
         self._fanout.leave(member)
-        follower = self._followers[member] = Follower(member, request)
+        follower = self._followers[member] = Follower(member, request, self._fanout.heard_s)
         member.behind = NOT_BEGUN
         self._ready.append(follower)
         self._schedule()
@@ -200,8 +202,6 @@ class Resumer:
         follower = self._followers.pop(member, None)
         if follower is None:
             return
-        if follower.timer is not None:
-            follower.timer.cancel()
         for parked in self._parked.values():
             parked.pop(follower, None)
         if not self._followers:
@@ -234,14 +234,6 @@ class Resumer:
             self._ready += parked
             self._schedule()
 
-    def _stop_waiting(self, follower: Follower) -> None:
-        """A position ahead of ours has been believed for long enough."""
-        follower.has_waited = True
-        if follower in self._parked[Step.AWAITS_FEED]:
-            del self._parked[Step.AWAITS_FEED][follower]
-            self._ready.append(follower)
-            self._schedule()
-
     def _schedule(self) -> None:
         if self._turn is None and self._ready:
             self._turn = asyncio.get_running_loop().call_soon(self._take_turn)
@@ -263,6 +255,7 @@ class Resumer:
                 self._ready.append(follower)
             elif step in self._parked:
                 self._parked[step][follower] = None
+                self._tell_state(follower)
         self._schedule()
 
     def _advance(self, follower: Follower) -> Step:
@@ -295,12 +288,9 @@ class Resumer:
         """Find the position that the request means; return whether it is known."""
         fanout, since = self._fanout, follower.since
         epoch, head = fanout.epoch_number, fanout.seq
-        if since is not None and (since.epoch != epoch or since.seq > head) and not follower.has_waited:
-            # We may be behind the client, in seqs or in epochs.
-            if follower.timer is None:
-                loop = asyncio.get_running_loop()
-                follower.timer = loop.call_later(AHEAD_S, self._stop_waiting, follower)
-            return False
+        is_ahead = since is not None and (since.epoch != epoch or since.seq > head)
+        if is_ahead and fanout.heard_s - follower.heard_s < AHEAD_S:
+            return False  # we may be behind the client, in seqs or in epochs
         follower.epoch = epoch
         if since is None:
             follower.seq = head
@@ -445,7 +435,13 @@ class Resumer:
         self.leave(member)
         if not member.closing:
             self._fanout.join(member, follower.interest, follower.mode, follower.remaining)
-            news = self._fanout.standing_news()
-            if news:
-                member.raw(news)
+            self._tell_state(follower)
         return Step.OVER
+
+    def _tell_state(self, follower: Follower) -> None:
+        """Who waits, or arrives, is told what the others were told of the feed; it may want to go elsewhere."""
+        fanout, state = self._fanout, self._fanout.state
+        if state is not follower.told and state is not FeedState.JOINING:
+            follower.told = state
+            data = fanout.feed_data(state.value, fanout.seq)
+            follower.member.raw(events.frame_event(events.FEED, data))

@@ -3,7 +3,7 @@
 import json
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -59,13 +59,17 @@ class Reader:
         asked = dict(self.subscription)
         if self.position is not None:
             asked["since"] = {"epoch": self.epoch, "seq": self.position}
-        deadline = time.monotonic() + timeout_s
         wanted = len(self.seqs) + count
         with suppress(ConnectionClosed, EOFError), served.client() as client:
             client.send("subscribe-execs", asked)
-            while len(self.seqs) < wanted:
-                assert time.monotonic() < deadline, f"{len(self.seqs)} of {wanted}, told {self.told[-3:]}"
-                self._take(client)
+            self.take_until(client, lambda: len(self.seqs) >= wanted, timeout_s)
+
+    def take_until(self, client: Client, is_enough: Callable[[], bool], timeout_s: float = 15.0) -> None:
+        """Take what comes until it is enough."""
+        deadline = time.monotonic() + timeout_s
+        while not is_enough():
+            assert time.monotonic() < deadline, f"{len(self.seqs)} taken, told {self.told[-3:]}"
+            self._take(client)
 
     def _take(self, client: Client) -> None:
         message = client.receive()
@@ -129,8 +133,7 @@ def test_a_subscriber_stays_connected_through_the_publishers_death_and_gets_each
                 process.send_signal(signal.SIGKILL)
                 process.popen.wait()
                 process = stack.enter_context(place.publisher())
-            while len(reader.seqs) < 1_200:
-                reader._take(client)
+            reader.take_until(client, lambda: len(reader.seqs) >= 1_200)
     reader.assert_exact()
 
 
@@ -142,13 +145,11 @@ def test_a_gateway_that_was_stopped_past_what_zeromq_keeps_fills_the_hole_by_rep
         served.client() as client,
     ):
         client.send("subscribe-execs", {})
-        while len(reader.seqs) < 100:
-            reader._take(client)
+        reader.take_until(client, lambda: len(reader.seqs) >= 100)
         served.process.send_signal(signal.SIGSTOP)
         time.sleep(3)  # 1,500 updates: more than ZeroMQ and the kernel's buffers keep
         served.process.send_signal(signal.SIGCONT)
-        while len(reader.seqs) < 2_500:
-            reader._take(client)
+        reader.take_until(client, lambda: len(reader.seqs) >= 2_500)
         upstream = served.stats()["feed"]
     assert upstream.get("replays", 0) > 0, "the fault did not strike"
     reader.assert_exact()

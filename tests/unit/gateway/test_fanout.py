@@ -1,6 +1,8 @@
 """The fan-out: what subscribers are told of the feed, and in which order; who leaves disturbs nobody."""
 
 import json
+import time
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -9,7 +11,7 @@ from execgate.wire.update import Kind, Update
 from gateway.core.interest import EVERY_TOPIC, Interest
 from gateway.core.session import Mode
 from gateway.counters import Counters
-from gateway.fanout import Fanout, FeedState
+from gateway.fanout import BEAT_S, Fanout, FeedState
 from gateway.outbound import Outbound
 from tests.unit.gateway.fakes import GONE, PLENTY, Owner, Wire
 
@@ -329,3 +331,20 @@ def test_a_blocked_volatile_subscriber_is_told_once_of_all_that_it_missed(house:
     assert told(volatile) == [1, ("gap", 2, 4, "slow", 3)]
     assert volatile.outbound.dropped == house.counters.dropped == 3
     assert house.counters.matched == 4
+
+
+def test_the_feed_is_heard_by_its_heartbeats_each_for_a_second_at_most(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now_s = [1_000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now_s[0])
+    heard: list[float] = []
+    for pause_s in (0.0, 0.25, 0.5, 100.0):
+        now_s[0] += pause_s
+        house.say(Kind.HEARTBEAT, 5)
+        heard.append(house.fanout.heard_s)
+    assert [later - earlier for earlier, later in pairwise(heard)] == [0.25, 0.5, BEAT_S]
+    now_s[0] += 100.0
+    house.data(6)
+    house.say(Kind.BYE, 6)
+    assert house.fanout.heard_s == heard[-1]

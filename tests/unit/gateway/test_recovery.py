@@ -1,5 +1,7 @@
 """The recovery: a hole is asked for once and filled before what is later, or given up; a snapshot at last."""
 
+import time
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -118,6 +120,24 @@ def test_a_publisher_that_comes_back_is_asked_for_the_rest_and_nothing_is_lost(o
     assert house.history.asked == [(7, 2, 5)] * 3 + [(7, 3, 5)] * 3
     house.history.answer()
     assert house.told() == [1, 2, 3, 4, 5, 6]
+
+
+def test_while_a_hole_is_open_the_feed_is_not_heard_at_the_gateways_position(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What is published is known to be more than it has: nobody who is ahead of it is wrong for that."""
+    now_s = [1_000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now_s[0])
+    house = House()
+    house.feed(1, beat(1))
+    heard_s = house.fanout.heard_s
+    for _ in range(5):
+        now_s[0] += 1
+        house.feed(beat(3))
+    assert house.fanout.heard_s == heard_s
+    house.history.answer()
+    house.feed(beat(3))
+    assert house.fanout.heard_s == heard_s + 1
 
 
 def test_what_is_gone_in_part_is_asked_for_where_it_is_held() -> None:

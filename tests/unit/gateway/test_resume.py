@@ -1,6 +1,7 @@
 """Resuming on a real loop: exact at the seam whatever happens between two steps, and what can't be had is told."""
 
 import asyncio
+import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -15,10 +16,10 @@ from execgate.wire.update import epoch_text
 from gateway import resume as module
 from gateway.core.interest import EVERY_TOPIC, Interest
 from gateway.core.session import Mode, Since, Subscribe
-from gateway.fanout import Fanout
+from gateway.fanout import BEAT_S, Fanout
 from gateway.history import TimedOut
 from gateway.outbound import NOT_BEGUN, Outbound
-from gateway.resume import PIECE_UPDATES, Resumer
+from gateway.resume import AHEAD_S, PIECE_UPDATES, Resumer
 from tests.unit.gateway.fakes import PLENTY, Owner, Wire
 from tests.unit.gateway.history_fake import FakeHistory, beat, update
 
@@ -60,6 +61,14 @@ class House:
             self.history.publish(self.head, self.head, self.epoch)
             self.fanout.take(self.make(self.head, self.epoch))
         if flush:
+            self.fanout.flush()
+
+    def hear(self, seconds: float) -> None:
+        """The publisher says for so long, once a second, that there is nothing new."""
+        while seconds > 0:
+            NOW[0] += min(seconds, 1.0)
+            seconds -= 1.0
+            self.fanout.take(beat(self.head, self.epoch))
             self.fanout.flush()
 
     def begin_epoch(self, epoch: int = NEXT, head: int = 0) -> None:
@@ -183,9 +192,13 @@ def scene(steps: Scene) -> Callable[[], None]:
     return test
 
 
+NOW = [1_000.0]
+
+
 @pytest.fixture(autouse=True)
-def little_patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "AHEAD_S", 0.05)
+def clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Time passes when a test says so."""
+    monkeypatch.setattr(time, "monotonic", lambda: NOW[0])
 
 
 @scene
@@ -327,14 +340,75 @@ async def test_a_gateway_behind_its_client_sends_nothing_that_it_has() -> None:
 
 
 @scene
-async def test_a_position_that_stays_ahead_is_told_after_a_while_and_then_it_is_live() -> None:
+async def test_a_position_that_stays_ahead_of_a_feed_that_is_heard_is_told_and_then_it_is_live() -> None:
     house = House(head=10)
     owner = house.client(since=99)
     await house.settle()
+    house.hear(AHEAD_S - 0.1)
+    await house.settle()
     assert told(owner) == []
-    await asyncio.sleep(0.1)
+    house.hear(0.1)
+    await house.settle()
     house.publish()
     assert told(owner) == [("subscribed", "s", E, 10, False, (11, 99, "future")), 11]
+
+
+@scene
+async def test_silence_is_no_proof_that_a_position_never_was_and_who_waits_is_told_of_it() -> None:
+    """The publisher died having reached another gateway and not this one; it comes back, whenever that is."""
+    house = House(head=10)
+    house.hear(1_000)
+    owner = house.client(since=13)
+    await house.settle()
+    house.hear(AHEAD_S - 1)
+    await house.settle()
+    house.fanout.go_stale("silence")
+    await house.settle()
+    assert told(owner) == [("feed", "stale", E, 10)]
+    NOW[0] += 100 * AHEAD_S
+    house.publish(5)
+    await house.settle()
+    assert told(owner)[1:] == [("subscribed", "s", E, 13, True, None), 14, 15, ("feed", "live", E, 15)]
+    house.publish()
+    house.fanout.go_stale("silence")
+    assert told(owner)[5:] == [16, ("feed", "stale", E, 16)], "as everybody else"
+
+
+@scene
+async def test_a_silence_counts_as_one_second_however_long_it_was() -> None:
+    """All that a gateway finds after it was stopped itself was said before the request."""
+    house = House(head=10)
+    owner = house.client(since=13)
+    await house.settle()
+    NOW[0] += 100 * AHEAD_S
+    for _ in range(100):
+        house.fanout.take(beat(10))
+    house.fanout.flush()
+    await house.settle()
+    assert told(owner) == []
+    house.hear(AHEAD_S - BEAT_S)
+    await house.settle()
+    assert told(owner) == [("subscribed", "s", E, 10, False, (11, 13, "future"))]
+
+
+@scene
+async def test_who_waits_is_told_each_state_of_the_feed_once() -> None:
+    house = House(head=10)
+    house.fanout.go_stale("silence")
+    owner = house.client(since=99)
+    await house.settle()
+    for _ in range(2):
+        house.fanout.flush()
+        await house.settle()
+        house.hear(1)
+        await house.settle()
+        house.fanout.go_stale("silence")
+        await house.settle()
+    states = [("feed", state, E, 10) for state in ("stale", "live", "stale", "live", "stale")]
+    assert told(owner) == states
+    house.publish(89)
+    await house.settle()
+    assert told(owner)[5:] == [("subscribed", "s", E, 99, True, None), ("feed", "live", E, 99)]
 
 
 @scene
@@ -342,10 +416,12 @@ async def test_who_waits_too_long_while_its_socket_is_full_is_answered_when_it_i
     house = House(head=10)
     owner = house.client(since=99, wire=Wire(sends=[0]))
     owner.outbound.control(b'{"event":"control"}')
-    await asyncio.sleep(0.1)
+    await house.settle()
+    house.hear(AHEAD_S)
+    await house.settle()
+    assert told(owner) == []
     owner.wire.pass_on()
     await house.settle()
-    await asyncio.sleep(0.1)
     assert told(owner) == [("control",), ("subscribed", "s", E, 10, False, (11, 99, "future"))]
 
 
@@ -354,8 +430,11 @@ async def test_another_epoch_is_waited_for_then_told_and_all_of_this_one_follows
     house = House(head=3)
     owner = house.client(since=40, epoch=5)
     await house.settle()
+    NOW[0] += 100 * AHEAD_S
+    house.hear(AHEAD_S - 1)
+    await house.settle()
     assert told(owner) == []
-    await asyncio.sleep(0.1)
+    house.hear(1)
     await house.settle()
     house.publish()
     assert told(owner) == [("subscribed", "s", E, 0, False, (41, None, "epoch")), 1, 2, 3, 4]
@@ -590,7 +669,8 @@ async def test_an_end_before_it_is_known_how_answers_and_leaves_nothing() -> Non
     await house.settle()
     house.resumer.unsubscribe(owner.outbound)
     house.publish(9)
-    await asyncio.sleep(0.1)
+    house.hear(AHEAD_S)
+    await house.settle()
     assert told(owner) == [("subscribed", "s", E, 5, False, None)]
     house.check_empty()
 
@@ -686,7 +766,8 @@ async def test_where_since_is_served_no_snapshot_comes_and_where_it_is_not_the_s
     lost = house.client(since=50, snapshot=True)
     other = house.client(since=50, epoch=5, snapshot=True)
     await house.settle()
-    await asyncio.sleep(0.1)
+    house.hear(AHEAD_S)
+    await house.settle()
     house.publish()
     assert told(served) == [("subscribed", "s", E, 115, True, None), *range(116, 122)]
     assert told(lost)[0] == ("subscribed", "s", E, 120, False, (51, 120, "evicted"))

@@ -5,6 +5,9 @@
 Lost is what has no other fate, so a client that stops short of the journal's head has lost the rest. A flaw is a
 pair (client, seq) whose fate is wrong: lost, doubled, out of order, of other content, not in the journal, or told
 with a wrong count.
+
+A stream that is set back and repeats what has passed is one flaw, at the first seq that comes again, however much
+follows it: the rest is judged by what came, and new is what lies beyond all that has a fate.
 """
 
 from collections import Counter
@@ -48,12 +51,13 @@ class Fates:
 
 @dataclass(slots=True)
 class _Session:
-    """Since the last `subscribed`: where it began, and what it has received and been told since."""
+    """Since the last `subscribed`: where it began, and how many it has received and been told since."""
 
     start: int
+    came: int = 0
+    told: int = 0
     told_slow: int = 0
-    checked: int = 0  # conflate: holes up to here are in `holes`
-    holes: int = 0
+    missing: int = 0  # conflate: of epochs before this one
 
 
 @dataclass(slots=True)
@@ -73,6 +77,8 @@ class Books:
     sessions: int = 0
     _epoch: str | None = None
     _cursor: int = 0  # of everything up to it the fate is known
+    _position: int = 0  # where its stream stands: below the cursor while it repeats
+    _repeats: bool = False  # what is below the cursor has come again, which was told as a flaw
     _session: _Session | None = None
     _received: set[int] = field(default_factory=set)  # in this epoch, where the mode is conflate
     _holes: list[int] = field(default_factory=list)
@@ -91,7 +97,7 @@ class Books:
                 self._flaw(0, "before-subscribed")
         elif isinstance(record, Received):
             self._move_to(record.epoch)
-            self._take_received(record)
+            self._take_received(record, self._session)
         elif isinstance(record, Told):
             self._take_told(record, self._session)
         elif isinstance(record, Passed):
@@ -130,7 +136,15 @@ class Books:
                 self._tell(record.seq)
             elif not record.recovered or record.seq > self._cursor:
                 self._skip(record.seq)
-        self._session = _Session(record.seq, checked=record.seq)
+            if record.seq < self._position:
+                self._repeats = False  # whatever comes again now is another flaw
+        self._session = _Session(record.seq)
+        self._stand_at(record.seq)
+
+    def _stand_at(self, position: int) -> None:
+        self._position = position
+        if position >= self._cursor:
+            self._repeats = False
 
     def _move_to(self, epoch: str) -> None:
         """Another epoch begins: what the old one still had is lost unless a gap without an end has told it."""
@@ -138,7 +152,12 @@ class Books:
             return
         self._skip(self.truth.heads.get(self._epoch or "", 0))
         self._settle_holes()
+        session = self._session
+        if session is not None:
+            session.missing = self._missing(session, self._position)
+            session.start = session.came = session.told = 0
         self._epoch, self._cursor, self._received = epoch, 0, set()
+        self._stand_at(0)
 
     def _skip(self, until: int) -> None:
         """Everything behind the cursor, up to `until`, has passed without a word: holes, or lost."""
@@ -156,24 +175,24 @@ class Books:
         for seq in seqs:
             self._flaw(seq, "lost")
 
-    def _tell(self, until: int) -> int:
-        """Everything behind the cursor, up to `until`, was told as lost; return how many that were."""
+    def _tell(self, until: int) -> None:
+        """Everything behind the cursor, up to `until`, was told as lost."""
         count = self._owed.count(self._cursor + 1, until)
         self.fates.owed += count
         self.fates.told += count
         self._cursor = max(self._cursor, until)
-        return count
 
-    def _take_received(self, record: Received) -> None:
+    def _take_received(self, record: Received, session: _Session) -> None:
         owed = self._owed
         head = self.truth.heads.get(record.epoch, 0)
         if record.last > head:
             self._flaw(record.last, "not-in-journal")
             return
-        if record.first <= self._cursor:
+        if record.first <= self._position or (record.first <= self._cursor and not self._repeats):
             self._flaw(record.first, "doubled-or-out-of-order")
-            return
+            self._repeats = True
         self._skip(record.first - 1)
+        session.came += record.count
         if self.mode == CONFLATE:
             self._take_sparse(record)
         else:
@@ -182,9 +201,11 @@ class Books:
                 self._flaw(record.first, f"received {record.count} of {expected} up to {record.last}")
             elif record.hash != owed.hash(record.first, record.last):
                 self._flaw(record.first, f"other-content up to {record.last}")
-            self.fates.owed += expected
-            self.fates.received += record.count
-        self._cursor = record.last
+            repeated = owed.count(record.first, min(self._cursor, record.last))
+            self.fates.owed += expected - repeated
+            self.fates.received += max(record.count - repeated, 0)
+        self._cursor = max(self._cursor, record.last)
+        self._stand_at(record.last)
 
     def _take_sparse(self, record: Received) -> None:
         seqs = record.seqs
@@ -198,33 +219,41 @@ class Books:
             hashed = chain.extend(hashed, self.truth.digest(record.epoch, seq) or 0)
         if hashed != record.hash:
             self._flaw(record.first, f"other-content up to {record.last}")
-        self.fates.owed += len(seqs)
-        self.fates.received += len(seqs)
-        self._received.update(seqs)
-        self._holes += [seq for seq in owed if seq not in self._received]
+        new = [seq for seq in seqs if seq > self._cursor]
+        self.fates.owed += len(new)
+        self.fates.received += len(new)
+        self._received.update(new)
+        self._holes += [seq for seq in owed if seq > self._cursor and seq not in self._received]
 
     def _take_told(self, record: Told, session: _Session) -> None:
         head = self.truth.heads.get(self._epoch or "", 0)
+        last = head if record.last is None else record.last
+        count = self._owed.count(max(record.first, self._position + 1), last)
         self._skip(record.first - 1)
-        count = self._tell(head if record.last is None else record.last)
+        self._tell(last)
+        self._stand_at(max(self._position, last))
+        session.told += count
         if record.why == "slow":
             session.told_slow += count
         if record.count is not None and record.count != count:
             self._flaw(record.first, f"told {record.count} where {count} were owed up to {record.last}")
 
     def _take_passed(self, record: Passed, session: _Session) -> None:
-        if record.seq < self._cursor:
-            self._flaw(record.seq, f"position behind {self._cursor}")
+        if record.seq < self._position:
+            self._flaw(record.seq, f"position behind {self._position}")
             return
         self._skip(record.seq)
+        self._stand_at(record.seq)
         if record.dropped != session.told_slow:
             self._flaw(record.seq, f"dropped {record.dropped} counted where {session.told_slow} were told")
         if self.mode == CONFLATE:
-            owed = self._owed.between(session.checked + 1, record.seq)
-            session.holes += sum(seq not in self._received for seq in owed)
-            session.checked = max(session.checked, record.seq)
-            if record.conflated != session.holes:
-                self._flaw(record.seq, f"conflated {record.conflated} counted where {session.holes} are missing")
+            missing = self._missing(session, record.seq)
+            if record.conflated != missing:
+                self._flaw(record.seq, f"conflated {record.conflated} counted where {missing} are missing")
+
+    def _missing(self, session: _Session, until: int) -> int:
+        """How many of what a session has passed neither came nor were told: conflated, as far as it knows."""
+        return session.missing + self._owed.count(session.start + 1, until) - session.came - session.told
 
     def _settle_holes(self) -> None:
         """A hole is conflated where a newer update of its name has come, else lost."""

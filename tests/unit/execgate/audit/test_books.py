@@ -65,6 +65,11 @@ BALANCED: dict[str, Case] = {
         [begun(), run(1, 4), Told("c", 5, 9, 5, "slow"), run(10, 12), passed(12, dropped=5), run(13, HEAD)],
     ),
     "evicted": ("all", EVERYTHING, [begun(), run(1, 4), begun(9, recovered=False, told_until=9), run(10, HEAD)]),
+    "told, and the rest of it conflated": (
+        "conflate",
+        EVERYTHING,
+        [begun(), run(1, 4), Told("c", 5, 6, 2, "upstream"), run(9, HEAD), passed(HEAD, conflated=2)],
+    ),
     # Keys repeat every 4: 9 to 12 stand for 5 to 8.
     "conflated": (
         "conflate",
@@ -139,6 +144,77 @@ def test_what_is_wrong_is_found_and_named(name: str) -> None:
     assert any(flaw.seq == seq and flaw.what.startswith(what) for flaw in found), found
 
 
+SET_BACK = begun(5, recovered=False, told_until=5)
+REPEATED: dict[str, tuple[str, list[Record], list[int]]] = {
+    "in one piece": ("all", [SET_BACK, run(6, HEAD)], [6]),
+    "in pieces, with heartbeats that are true of them": (
+        "all",
+        [SET_BACK, passed(5), run(6, 8), passed(8), run(9, 11), run(12, 14), passed(14), run(15, HEAD)],
+        [6],
+    ),
+    "to exactly where it was": ("all", [SET_BACK, run(6, 12), run(13, HEAD)], [6]),
+    "and it resumes on the way": ("all", [SET_BACK, run(6, 8), begun(8), run(9, 13), run(14, HEAD)], [6]),
+    "without a word": ("all", [run(6, 8), passed(8), run(9, HEAD)], [6]),
+    "twice": ("all", [SET_BACK, run(6, 8), SET_BACK, run(6, HEAD)], [6, 6]),
+    "twice, in one session": ("all", [SET_BACK, run(6, 10), run(8, HEAD)], [6, 8]),
+    "never, though it was set back": ("all", [SET_BACK, begun(12), run(13, HEAD)], []),
+    "some of it was told, which counts for the session": (
+        "volatile",
+        [SET_BACK, Told("c", 6, 9, 4, "slow"), passed(9, dropped=4), run(10, HEAD)],
+        [10],
+    ),
+    "some of it was conflated, as in the session before": (
+        "conflate",
+        [SET_BACK, received(7, 8, 9, 12, 13), passed(13, conflated=3), run(14, HEAD), passed(HEAD, conflated=3)],
+        [7],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REPEATED)
+def test_what_comes_again_is_one_flaw_however_much_it_is_and_what_is_new_behind_it_is_received(name: str) -> None:
+    mode, records, seqs = REPEATED[name]
+    books = judged([begun(), run(1, 12), *records], mode)
+    assert [flaw.seq for flaw in books.flaws] == seqs, books.flaws
+    assert books.fates.owed == books.fates.received == HEAD
+    assert books.fates.lost == books.fates.told == books.fates.conflated == 0
+
+
+@pytest.mark.parametrize(
+    ("records", "what"),
+    [
+        ([run(6, 8), received(10, 11), run(12, HEAD)], "doubled-or-out-of-order"),  # a hole in what it has anyway
+        ([run(6, 8), passed(7), run(9, HEAD)], "position"),
+        ([run(6, 8), passed(9), run(9, HEAD)], "doubled-or-out-of-order"),
+        ([dataclasses.replace(run(6, HEAD), hash=1)], "other-content"),
+        ([received(*range(6, 15), *range(16, HEAD + 1))], "received"),
+        ([run(6, HEAD - 1)], "lost"),
+        ([run(6, 13), run(15, HEAD)], "lost"),
+    ],
+)
+def test_what_is_wrong_in_a_repetition_or_behind_it_is_found(records: list[Record], what: str) -> None:
+    before: list[Record] = [begun(), run(1, 12), SET_BACK]
+    found = judged(before + records).flaws
+    assert found[0].what == "doubled-or-out-of-order"
+    assert [flaw.what.split()[0] for flaw in found[-1:]] == [what]
+
+
+def test_what_was_conflated_once_is_counted_once_though_it_is_conflated_again() -> None:
+    records = [begun(), run(1, 4), run(9, 12), SET_BACK, run(9, HEAD), passed(HEAD, conflated=3)]
+    books = judged(records, "conflate")
+    assert [flaw.seq for flaw in books.flaws] == [9]
+    assert (books.fates.owed, books.fates.received, books.fates.conflated) == (HEAD, HEAD - 4, 4)
+
+
+def test_what_a_session_conflated_is_counted_through_an_epoch() -> None:
+    other = "00000000000000bb"
+    entries = [Entry(other, seq, "ex.S1.", "k", chain.digest(b"%d" % seq)) for seq in range(1, 4)]
+    records = [begun(), run(1, 4), run(9, HEAD), received(3, epoch=other), Passed("c", other, 3, 0, 6)]
+    books = judged(records, "conflate", truth=Truth([*ENTRIES, *entries]))
+    assert books.flaws == []
+    assert books.fates.conflated == 6
+
+
 def test_another_payload_under_the_same_seq_is_found() -> None:
     right = run(1, HEAD)
     [flaw] = judged([begun(), dataclasses.replace(right, hash=right.hash ^ 1)]).flaws
@@ -178,3 +254,6 @@ def test_a_stream_balances_exactly_when_each_seq_came_once_and_in_order(
         pieces[-1].append(seq)
     books = judged([begun(), *(received(*piece) for piece in pieces)])
     assert (not books.flaws) == (stream == list(range(1, HEAD + 1)))
+    if set(wrongs) <= {"double"}:
+        assert len(books.flaws) == len(wrongs)
+        assert (books.fates.received, books.fates.lost) == (HEAD, 0)

@@ -109,8 +109,10 @@ class Archive:
 
     def _fetch(self, history: HistoryClient, epoch: int, number: int, page: _Page, seq: int) -> None:
         """Ask for what `page` lacks: what is behind its end, or all of it."""
-        if page.updates and page.updates[-1].seq < seq and page.size < PAGE_BYTES:
-            first = page.updates[-1].seq + 1
+        end = page.updates[-1].seq if page.updates else 0
+        # Behind an end that retention has passed nothing can be had: such a page is begun anew.
+        if self._gone <= end < seq and page.updates and page.size < PAGE_BYTES:
+            first = end + 1
         else:
             first = seq if page.size >= PAGE_BYTES else max(number * PAGE_UPDATES, self._gone) + 1
             self._bytes -= page.size

@@ -248,8 +248,9 @@ class Resumer:
             if self._followers.get(follower.member) is not follower:
                 continue
             if follower.epoch is not None:
-                # In the middle of a snapshot a position would stand for what has not been sent.
-                is_told = follower.snapshot is None
+                # In the middle of a snapshot a position would stand for what has not been sent; before it is said how
+                # it is served, for what it has not been told to miss.
+                is_told = follower.snapshot is None and follower.answer is None
                 follower.member.behind = (epoch_text(follower.epoch), follower.seq) if is_told else NOT_BEGUN
             if step is Step.DONE:
                 self._ready.append(follower)
@@ -339,16 +340,17 @@ class Resumer:
 
     def _lose(self, follower: Follower, lost: Lost) -> None:
         first = follower.seq + 1
-        follower.seq = lost.until
         if follower.answer is not None and follower.gap is None:
             follower.recovered = False
+            follower.seq = lost.until
             if follower.wants_snapshot:
                 self._take_snapshot(follower)
             follower.gap = events.missed(first, follower.seq, why=lost.why)
         elif follower.answer is not None and follower.gap is not None and follower.gap["to"] == first - 1:
-            follower.gap["to"] = lost.until  # loss after loss
+            follower.gap["to"] = follower.seq = lost.until  # loss after loss
         else:
-            self._say_subscribed(follower)
+            self._say_subscribed(follower)  # from where it stands: the loss comes behind it
+            follower.seq = lost.until
             data = events.gap(first, lost.until, None, why=lost.why)
             follower.member.control(events.encode_event(events.GAP, data))
 

@@ -248,8 +248,8 @@ class Resumer:
             if self._followers.get(follower.member) is not follower:
                 continue
             if follower.epoch is not None:
-                # In the middle of a snapshot a position would stand for what has not been sent; before it is said how
-                # it is served, for what it has not been told to miss.
+                # In the middle of a snapshot a position would stand for what has not been sent; before it is said
+                # how it is served, for what it has not been told to miss.
                 is_told = follower.snapshot is None and follower.answer is None
                 follower.member.behind = (epoch_text(follower.epoch), follower.seq) if is_told else NOT_BEGUN
             if step is Step.DONE:

@@ -200,7 +200,7 @@ def test_what_is_wrong_in_a_repetition_or_behind_it_is_found(records: list[Recor
 
 
 def test_what_was_conflated_once_is_counted_once_though_it_is_conflated_again() -> None:
-    records = [begun(), run(1, 4), run(9, 12), SET_BACK, run(9, HEAD), passed(HEAD, conflated=3)]
+    records: list[Record] = [begun(), run(1, 4), run(9, 12), SET_BACK, run(9, HEAD), passed(HEAD, conflated=3)]
     books = judged(records, "conflate")
     assert [flaw.seq for flaw in books.flaws] == [9]
     assert (books.fates.owed, books.fates.received, books.fates.conflated) == (HEAD, HEAD - 4, 4)
@@ -209,7 +209,7 @@ def test_what_was_conflated_once_is_counted_once_though_it_is_conflated_again() 
 def test_what_a_session_conflated_is_counted_through_an_epoch() -> None:
     other = "00000000000000bb"
     entries = [Entry(other, seq, "ex.S1.", "k", chain.digest(b"%d" % seq)) for seq in range(1, 4)]
-    records = [begun(), run(1, 4), run(9, HEAD), received(3, epoch=other), Passed("c", other, 3, 0, 6)]
+    records: list[Record] = [begun(), run(1, 4), run(9, HEAD), received(3, epoch=other), Passed("c", other, 3, 0, 6)]
     books = judged(records, "conflate", truth=Truth([*ENTRIES, *entries]))
     assert books.flaws == []
     assert books.fates.conflated == 6

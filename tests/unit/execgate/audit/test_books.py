@@ -209,7 +209,13 @@ def test_what_was_conflated_once_is_counted_once_though_it_is_conflated_again() 
 def test_what_a_session_conflated_is_counted_through_an_epoch() -> None:
     other = "00000000000000bb"
     entries = [Entry(other, seq, "ex.S1.", "k", chain.digest(b"%d" % seq)) for seq in range(1, 4)]
-    records: list[Record] = [begun(), run(1, 4), run(9, HEAD), received(3, epoch=other), Passed("c", other, 3, 0, 6)]
+    records: list[Record] = [
+        begun(),
+        run(1, 4),
+        run(9, HEAD),
+        received(3, epoch=other),
+        Passed("c", other, 3, 0, 6),
+    ]
     books = judged(records, "conflate", truth=Truth([*ENTRIES, *entries]))
     assert books.flaws == []
     assert books.fates.conflated == 6

@@ -11,12 +11,11 @@ import errno
 import logging
 import os
 import socket
-import time
 from collections.abc import Callable
 
-from execgate.service.endpoints import TcpAddress, bind_error, is_loopback_host, resolve
+from execgate.service.endpoints import TcpAddress, bind_error, resolve
 from execgate.service.logs import Throttle
-from gateway.core.rate import AddressLimiter
+from gateway.admission import Admission
 from gateway.counters import Counters
 
 log = logging.getLogger("gateway.acceptor")
@@ -83,7 +82,7 @@ class Acceptor:
         hand_over: gets an accepted, non-blocking socket and its address; it calls `exchange_over` when the
             handshake, or whatever it was, has ended.
         max_exchanges: handshakes and requests under way at most.
-        limiter: new connections an address; None for no limit. Peers on the loopback are not limited.
+        admission: of each peer, before anything is read.
         counters: `refused` of this process.
     """
 
@@ -92,13 +91,13 @@ class Acceptor:
         listener: socket.socket,
         hand_over: Callable[[socket.socket, tuple[str, int]], None],
         max_exchanges: int,
-        limiter: AddressLimiter | None,
+        admission: Admission,
         counters: Counters,
     ) -> None:
         self._listener = listener
         self._hand_over = hand_over
         self._max_exchanges = max_exchanges
-        self._limiter = limiter
+        self._admission = admission
         self._counters = counters
         self._exchanges = 0
         self._listening = False
@@ -145,11 +144,7 @@ class Acceptor:
             self._take(sock, address)
 
     def _take(self, sock: socket.socket, address: tuple[str, int]) -> None:
-        if (
-            self._limiter is not None
-            and not is_loopback_host(address[0])
-            and not self._limiter.allows(address[0], time.monotonic_ns())
-        ):
+        if not self._admission.admits(address[0]):
             self._counters.refused["rate"] += 1
             sock.close()
             return

@@ -11,6 +11,7 @@ from execgate.service.endpoints import (
 )
 from execgate.service.options import one_of, option, positive_number, whole_number
 from execgate.wire.errors import UsageError
+from gateway.core.proxies import Network, parse_networks
 
 NO_REPLAY = "none"
 
@@ -84,6 +85,16 @@ class GatewayConfig:
         "an Origin that may connect besides the same host's, exactly; '*' allows all; repeatable",
         repeatable=True,
         metavar="ORIGIN",
+    )
+    trusted_proxies: tuple[Network, ...] = option(
+        (),
+        "proxies whose X-Forwarded-For is believed, and whose clients are limited by that address; addresses or "
+        "networks separated by commas",
+        parse=parse_networks,
+        metavar="NETWORKS",
+    )
+    proxy_protocol: bool = option(
+        False, "a connection from --trusted-proxies begins with a PROXY protocol v2 header, which names the client"
     )
     explicit_subscribe: bool = option(
         False, "send updates only to clients that ask, even without the subprotocol (2012 subscribed at connect)"
@@ -223,6 +234,8 @@ class GatewayConfig:
         if (self.tls_cert is None) != (self.tls_key is None):
             given, missing = ("--tls-cert", "--tls-key") if self.tls_cert else ("--tls-key", "--tls-cert")
             raise UsageError(f"{given} without {missing}: TLS takes both, a certificate and its private key")
+        if self.proxy_protocol and not self.trusted_proxies:
+            raise UsageError("--proxy-protocol without --trusted-proxies: say whose header is believed")
         if not self.listen.is_loopback and not self.insecure_listen and self.tls_cert is None:
             raise UsageError(
                 f"--listen {self.listen}: not on the loopback, and plain text; say --tls-cert and --tls-key, "

@@ -25,6 +25,7 @@ from tornado.httputil import (
 from tornado.iostream import IOStream
 
 from execgate.service.endpoints import is_loopback_host
+from gateway.admission import Admission
 from gateway.connection import Connection, Site
 from gateway.core import upgrade
 from gateway.core.policy import Policy
@@ -47,6 +48,7 @@ class Front(HTTPServerConnectionDelegate):
         policy: decides the rights of a peer.
         allowed_origins: besides the same host's.
         max_sessions: WebSocket connections at most; one more is answered 503.
+        admission: of clients whose address comes with the request.
 
     Attributes:
         connection_class: what an accepted handshake becomes.
@@ -61,12 +63,14 @@ class Front(HTTPServerConnectionDelegate):
         policy: Policy,
         allowed_origins: Collection[str],
         max_sessions: int,
+        admission: Admission,
     ) -> None:
         self._site = site
         self._pages = pages
         self._policy = policy
         self._allowed_origins = frozenset(allowed_origins)
         self._max_sessions = max_sessions
+        self._admission = admission
         self._numbers = itertools.count(1)
         self._moving: dict[asyncio.Task[Any], Connection] = {}
         self.is_draining = False
@@ -79,8 +83,15 @@ class Front(HTTPServerConnectionDelegate):
         """Whether a request for `path` is a handshake; any other is for a page."""
         return path.partition("?")[0] == WEBSOCKET_PATH
 
-    def judge(self, method: str, headers: HTTPHeaders) -> upgrade.Acceptance | Response:
+    def client_of(self, peer: str, headers: HTTPHeaders) -> str:
+        """Return the address of the client that `peer` connects for: `peer`, or whom a trusted proxy names."""
+        return self._admission.client_of(peer, headers.get_list("X-Forwarded-For"))
+
+    def judge(self, method: str, headers: HTTPHeaders, peer: str, client: str) -> upgrade.Acceptance | Response:
         """Decide about a handshake, and count a refusal."""
+        if client != peer and not self._admission.admits(client):
+            self._site.counters.refused["rate"] += 1
+            return text(HTTPStatus.TOO_MANY_REQUESTS, "rate: try again later", Retry_After="2")
         decision = upgrade.decide(method, headers, self._allowed_origins, may_deflate=self._site.limits.deflate)
         if isinstance(decision, upgrade.Refusal):
             self._site.counters.refused[decision.kind] += 1
@@ -108,15 +119,15 @@ class Front(HTTPServerConnectionDelegate):
         arriving = sum(connection not in keepalive for connection in self._moving.values())
         return len(keepalive) + arriving >= most
 
-    def move(self, stream: IOStream, acceptance: upgrade.Acceptance) -> None:
-        """Take the socket out of Tornado's stream and make a connection of it."""
+    def move(self, stream: IOStream, acceptance: upgrade.Acceptance, host: str, port: int) -> None:
+        """Take the socket out of Tornado's stream and make a connection of it, for a client at `host`."""
         released = _release(stream)
         if released is None:
             self._site.counters.refused["gone"] += 1
             return
         sock, early = released
         try:
-            host, port = sock.getpeername()[:2]
+            sock.getpeername()
         except OSError:  # it was reset behind its handshake
             sock.close()
             self._site.counters.refused["gone"] += 1
@@ -153,10 +164,12 @@ class _Exchange(PageExchange):
         """Take a handshake at `/ws`; everything else is a page."""
         if not self._front.takes(start_line.path):
             return super().respond(start_line, headers)
-        decision = self._front.judge(start_line.method, headers)
+        peer, port = self.peer
+        client = self._front.client_of(peer, headers)
+        decision = self._front.judge(start_line.method, headers, peer, client)
         if isinstance(decision, Response):
             return decision
-        self._front.move(self.detach(), decision)
+        self._front.move(self.detach(), decision, client, port)
         return None
 
 

@@ -4,6 +4,7 @@ A gateway's front builds on it for the WebSocket handshake; a supervisor serves 
 """
 
 import asyncio
+import logging
 import socket
 from collections.abc import Callable
 
@@ -19,11 +20,15 @@ from tornado.httputil import (
 )
 from tornado.iostream import IOStream, SSLIOStream
 
+from execgate.service.logs import Throttle
+from execgate.wire.errors import ProxyHeaderError
 from gateway.acceptor import Acceptor
+from gateway.admission import Admission, read_proxy_header
 from gateway.certificate import Certificate
-from gateway.core.rate import AddressLimiter
 from gateway.counters import Counters
 from gateway.pages import Pages, Response
+
+log = logging.getLogger("gateway.http")
 
 MAX_HEADER_BYTES = 8 * 1024
 _MAX_BUFFER_BYTES = 64 * 1024
@@ -53,7 +58,7 @@ def serve(
     *,
     header_timeout_s: float,
     max_exchanges: int,
-    limiter: AddressLimiter | None = None,
+    admission: Admission | None = None,
     certificate: Certificate | None = None,
 ) -> Acceptor:
     """Serve HTTP on `listener` from now on; the acceptor that is returned ends it.
@@ -62,10 +67,10 @@ def serve(
         listener: as `gateway.acceptor.listen` returns it.
         delegate: makes an exchange of each request.
         counters: of this process.
-        header_timeout_s: for the TLS handshake and a request's headers together, and for the next request of a
-            connection.
+        header_timeout_s: for the TLS handshake and a request's headers together, for the next request of a
+            connection, and for a proxy's header before them.
         max_exchanges: connections in Tornado's hands at most.
-        limiter: of new connections an address.
+        admission: of each client; None admits all.
         certificate: what TLS is served with; None for plain text.
     """
     server = _Server(
@@ -80,23 +85,50 @@ def serve(
         if not handshake.cancelled() and handshake.exception() is not None:
             counters.refused["tls"] += 1
 
+    admission = admission or Admission()
+    headers_read: set[asyncio.Task[None]] = set()
+    lines = Throttle(log)
+
     def hand_over(sock: socket.socket, address: tuple[str, int]) -> None:
+        if admission.awaits_header(address[0]):
+            task = asyncio.create_task(read_header(sock, address))
+            headers_read.add(task)
+            task.add_done_callback(headers_read.discard)
+        else:
+            begin(sock, address)
+
+    async def read_header(sock: socket.socket, proxy: tuple[str, int]) -> None:
+        try:
+            client = await read_proxy_header(sock, header_timeout_s) or proxy
+        except (OSError, ProxyHeaderError) as error:
+            lines.warning("proxy header not had proxy=%s why=%s", proxy[0], error or "it took too long")
+            refuse(sock, "proxy")
+            return
+        if admission.admits(client[0]):
+            begin(sock, client)
+        else:
+            refuse(sock, "rate")
+
+    def refuse(sock: socket.socket, kind: str) -> None:
+        sock.close()
+        counters.refused[kind] += 1
+        acceptor.exchange_over()
+
+    def begin(sock: socket.socket, address: tuple[str, int]) -> None:
         if certificate is None:
             server.handle_stream(IOStream(sock, max_buffer_size=_MAX_BUFFER_BYTES), address)
             return
         try:
             tls = certificate.wrap(sock)
         except OSError:  # it was reset before we came
-            sock.close()
-            counters.refused["gone"] += 1
-            acceptor.exchange_over()
+            refuse(sock, "gone")
             return
         # Without `ssl_options` it would read the system's certificates, which a server has no use for.
         stream = SSLIOStream(tls, ssl_options=tls.context, max_buffer_size=_MAX_BUFFER_BYTES)
         stream.wait_for_handshake().add_done_callback(count_failed)
         server.handle_stream(stream, address)
 
-    acceptor = Acceptor(listener, hand_over, max_exchanges, limiter, counters)
+    acceptor = Acceptor(listener, hand_over, max_exchanges, admission, counters)
     server.on_exchange_over = acceptor.exchange_over
     acceptor.start()
     return acceptor
@@ -132,6 +164,12 @@ class PageExchange(HTTPMessageDelegate):
     def respond(self, start_line: RequestStartLine, headers: HTTPHeaders) -> Response | None:  # noqa: ARG002
         """Return the answer; None where the connection was detached."""
         return self._pages.answer(start_line.method, start_line.path)
+
+    @property
+    def peer(self) -> tuple[str, int]:
+        """Host and port of who is connected, or of whom a PROXY header named."""
+        host, port = self._connection.context.address[:2]  # type: ignore[attr-defined]  # Tornado's HTTP1Connection
+        return host, port
 
     def detach(self) -> IOStream:
         """Take the connection from Tornado; only while `respond` runs."""

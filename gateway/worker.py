@@ -21,6 +21,7 @@ from execgate.service.vitals import LoopLag, ProcessVitals
 from execgate.wire import events
 from execgate.wire.close_codes import CloseCode
 from gateway.acceptor import bound_address, listen
+from gateway.admission import Admission
 from gateway.certificate import Certificate
 from gateway.config import NO_REPLAY, GatewayConfig
 from gateway.connection import CLOSE_TIMEOUT_S, Site
@@ -98,7 +99,13 @@ class Worker:
         self._certificate = None
         if config.tls_cert is not None and config.tls_key is not None:
             self._certificate = Certificate(config.tls_cert, config.tls_key)
-        self._front = Front(self._site, pages, policy, config.allowed_origin, config.max_connections)
+        limiter = None
+        if config.connections_per_s:
+            limiter = AddressLimiter(config.connections_per_s, config.connection_burst)
+        self._admission = Admission(limiter, config.trusted_proxies, reads_header=config.proxy_protocol)
+        self._front = Front(
+            self._site, pages, policy, config.allowed_origin, config.max_connections, self._admission
+        )
         self._listener = listen(
             "--listen",
             config.listen,
@@ -112,16 +119,13 @@ class Worker:
         """Serve until `stop`, then drain."""
         config = self._config
         address = bound_address(self._listener)
-        limiter = None
-        if config.connections_per_s:
-            limiter = AddressLimiter(config.connections_per_s, config.connection_burst)
         acceptor = serve(
             self._listener,
             self._front,
             self._site.counters,
             header_timeout_s=config.header_timeout_s,
             max_exchanges=config.max_exchanges,
-            limiter=limiter,
+            admission=self._admission,
             certificate=self._certificate,
         )
         self._lag.start()

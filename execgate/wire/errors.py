@@ -50,6 +50,10 @@ class InflateError(PeerError):
         self.is_too_big = is_too_big
 
 
+class ProxyHeaderError(PeerError):
+    """What came where a PROXY protocol header was expected is none that we take."""
+
+
 class UsageError(ExecgateError):
     """A flag, an environment variable, a file or an address can't be used; shown as one line."""
 

@@ -16,6 +16,7 @@ from execgate.wire.events import PLAIN
 from execgate.wire.frame_builder import Opcode, build
 from execgate.wire.update import Kind, Update
 from gateway.acceptor import bound_address, listen
+from gateway.admission import Admission
 from gateway.connection import Connection, Site
 from gateway.core.policy import OpenPolicy
 from gateway.core.session import Mode
@@ -102,7 +103,7 @@ async def run(port: int, deflate: bool, stop: Stop) -> None:
     site = make_site(deflate)
     listener = listen("--port", TcpAddress("127.0.0.1", port), share_port=False)
     pages = Pages(dict[str, Any], lambda: (True, {}), with_page=False)
-    front = EchoFront(site, pages, OpenPolicy(0, 1), ["*"], 1000)
+    front = EchoFront(site, pages, OpenPolicy(0, 1), ["*"], 1000, Admission())
     site.keepalive.start()
     acceptor = serve(listener, front, site.counters, header_timeout_s=5.0, max_exchanges=1000)
     lifecycle.tell_ready(PROGRAM, listen=bound_address(listener))

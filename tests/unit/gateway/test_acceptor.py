@@ -16,6 +16,7 @@ from execgate.service import logs
 from execgate.service.endpoints import TcpAddress
 from execgate.wire.errors import UsageError
 from gateway.acceptor import Acceptor, bound_address, listen
+from gateway.admission import Admission
 from gateway.core.rate import AddressLimiter
 from gateway.counters import Counters
 from gateway.http_server import PageServer, serve
@@ -90,7 +91,7 @@ class Scene:
         self.counters = Counters()
         self.taken: list[socket.socket] = []
         self.listener = listen("--listen", LOOPBACK, share_port=False)
-        self.acceptor = Acceptor(self.listener, self._hand_over, max_exchanges, limiter, self.counters)
+        self.acceptor = Acceptor(self.listener, self._hand_over, max_exchanges, Admission(limiter), self.counters)
         self.clients: list[socket.socket] = []
         self.acceptor.start()
 
@@ -159,7 +160,7 @@ def test_an_address_over_its_rate_is_closed_and_counted_and_the_loopback_never_i
         scene.close()
 
     asyncio.run(play(refused=0))
-    monkeypatch.setattr("gateway.acceptor.is_loopback_host", lambda host: False)
+    monkeypatch.setattr("gateway.admission.is_loopback_host", lambda host: False)
     asyncio.run(play(refused=3))
 
 

@@ -2,7 +2,8 @@
 
 It finds a taken port by binding it alone first, then holds it bound, without listening, so that it stays ours
 while workers come and go. A worker that ends because it was misused (exit 2) ends the supervisor too; any other
-death is logged and answered with a new worker, after a back-off that a worker's ten good seconds reset.
+death is logged and answered with a new worker, after a back-off that a worker's ten good seconds reset. A worker
+whose loop hangs, which shows in its reports, is killed for that.
 """
 
 import asyncio
@@ -25,7 +26,7 @@ from execgate.service.lifecycle import Stop
 from gateway.acceptor import bound_address, listen
 from gateway.certificate import load_context
 from gateway.config import GatewayConfig
-from gateway.core.stats import add_up
+from gateway.core.stats import add_up, status_line
 from gateway.counters import Counters
 from gateway.http_server import PageServer, serve
 from gateway.pages import Pages
@@ -39,6 +40,8 @@ _LONGEST_BACKOFF_S = 5.0
 _GOOD_RUN_S = 10.0
 _GRACE_S = 5.0  # on top of a worker's own drain
 _READY = f"{PROGRAM} ready "
+HUNG_S = 20.0
+"""A worker that reports nothing for so long (it does twice a second) is taken for hung."""
 
 
 class _Slot:
@@ -94,6 +97,9 @@ class Supervisor:
         )
         keepers = [asyncio.create_task(self._keep(slot, stop)) for slot in self._slots]
         ready = asyncio.create_task(self._tell_ready(bound_address(listener)))
+        is_serving = ready.done  # all workers were ready once
+        pulse = systemd.Pulse(lambda: status_line(self.stats()), lambda: is_serving() and not stop.requested)
+        pulse.start()
         await stop.wait()
         systemd.notify("STOPPING=1")
         ready.cancel()
@@ -104,6 +110,7 @@ class Supervisor:
             self._signal_workers(signal.SIGKILL)
             await asyncio.wait(late)
             self._status = EXIT_FAILED
+        pulse.stop()
         acceptor.close()
         self._holder.close()
         return self._status
@@ -172,7 +179,7 @@ class Supervisor:
         log.info("worker started worker=%s pid=%s", slot.number, process.pid)
         if stop.requested:  # while it started: nobody has told this one
             process.terminate()
-        await asyncio.gather(self._read_words(slot, process), self._read_reports(slot, reports))
+        await asyncio.gather(self._read_words(slot, process), self._read_reports(slot, process, reports))
         status = await process.wait()
         slot.process = slot.figures = None
         return status
@@ -191,7 +198,6 @@ class Supervisor:
         """Start one worker; return it, and the descriptor to read its reports from."""
         reports, report_to = os.pipe()
         environment = lifecycle.child_environment() | {REPORT_VARIABLE: str(report_to)}
-        environment.pop("NOTIFY_SOCKET", None)  # the supervisor speaks for all
         try:
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "execgate", "gateway", *self._arguments),
@@ -217,12 +223,26 @@ class Supervisor:
                 self._heading_printed |= words == SERVER_HEADING
                 self._results.say(words)
 
-    async def _read_reports(self, slot: _Slot, descriptor: int) -> None:
+    async def _read_reports(self, slot: _Slot, process: asyncio.subprocess.Process, descriptor: int) -> None:
         reader = asyncio.StreamReader()
         pipe = os.fdopen(descriptor, "rb", buffering=0)
         loop = asyncio.get_running_loop()
         transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), pipe)
-        async for line in reader:
+        silent = 0
+        while True:
+            try:
+                line = await asyncio.wait_for(reader.readline(), HUNG_S / 2)
+            except TimeoutError:
+                silent += 1
+                if silent == 2:  # not at once: if it was us who stood still, what it said meanwhile comes first
+                    log.error(
+                        "worker hangs worker=%s pid=%s silent_s=%g: killed", slot.number, process.pid, HUNG_S
+                    )
+                    process.kill()
+                continue
+            if not line:
+                break
+            silent = 0
             slot.figures = ujson.loads(line)
             if slot.figures and slot.figures["ready"]:
                 slot.first_ready.set()

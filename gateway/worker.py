@@ -28,6 +28,7 @@ from gateway.connection import CLOSE_TIMEOUT_S, Site
 from gateway.core.policy import OpenPolicy
 from gateway.core.rate import AddressLimiter
 from gateway.core.session import Mode
+from gateway.core.stats import status_line
 from gateway.core.stitcher import Stitcher
 from gateway.counters import Counters
 from gateway.fanout import Fanout, FeedState
@@ -132,6 +133,10 @@ class Worker:
         self._heap.start()
         self._site.keepalive.start()
         self._feed.start()
+        pulse = systemd.Pulse(
+            lambda: status_line(self.stats()), lambda: self._live.is_set() and not stop.requested
+        )
+        pulse.start()
         if self._certificate is not None:
             self._certificate.watch()
         log.info("listening address=%s feed=%s waiting for the feed", address, config.feed)
@@ -147,6 +152,7 @@ class Worker:
             task.cancel()
         self._site.keepalive.stop()
         self._site.desk.close()
+        pulse.stop()
         self._lag.stop()
         self._heap.stop()
         if self._certificate is not None:

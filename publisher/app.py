@@ -14,7 +14,7 @@ from typing import Any
 
 import zmq
 
-from execgate.service import lifecycle, logs, options
+from execgate.service import lifecycle, logs, options, systemd
 from execgate.service.curve import ServerCurve, load_secret
 from execgate.service.exits import EXIT_FAILED, EXIT_OK
 from execgate.service.zap import Allowed, Zap
@@ -95,7 +95,8 @@ class Publisher:
         self._road = Road(sequencer, self._journal, self._feed, self._refusals, config.max_updates)
         self._sources: list[Source] = []
         self._bound: dict[str, Any] = {}
-        self._failed = False
+        self._failed = self._is_ending = False
+        self._pulse = systemd.Pulse(self._status, lambda: not self._is_ending)
 
     async def run(self) -> int:
         """Bind, tell that we are ready, publish, say BYE; return the exit status.
@@ -111,12 +112,16 @@ class Publisher:
                 self._open(name)
             self._tell_epoch()
             lifecycle.tell_ready(PROGRAM, **self._bound, epoch=epoch_text(self._journal.epoch))
+            self._pulse.start()
             reason = await self._publish()
+            self._is_ending = True
+            systemd.notify("STOPPING=1")
             await self._flush()
             self._road.beat(Kind.BYE)
             self._tell_end(reason)
             return EXIT_FAILED if self._failed else EXIT_OK
         finally:
+            self._pulse.stop()
             for source in self._sources:
                 source.close()
             self._replay.close()
@@ -183,6 +188,15 @@ class Publisher:
         else:
             due = lines.schedule(self._config.line_pace, self._config.rate)
             self._sources.append(lines.LineSource(name, due, self._refusals))
+
+    def _status(self) -> str:
+        """How we are, for systemd."""
+        road, journal = self._road, self._journal
+        words = (
+            f"epoch={epoch_text(journal.epoch)} seq={journal.ceiling} updates={road.updates.total()} "
+            f"refused={self._refusals.counts.total()} subscriptions={self._feed.subscriptions}"
+        )
+        return words if journal.trouble is None else f"ingest waits: {journal.trouble}; {words}"
 
     def _greet(self) -> None:
         """A gateway has just subscribed: tell the position now, so that it need not wait for the next beat."""

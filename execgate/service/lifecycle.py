@@ -106,5 +106,6 @@ def fill_standard_descriptors() -> None:
 
 
 def child_environment() -> dict[str, str]:
-    """Return the environment for a child process that must not outlive this one."""
-    return {**os.environ, PARENT_VARIABLE: str(os.getpid())}
+    """Return the environment of a child process that must not outlive us, without what systemd told us alone."""
+    environment = {name: value for name, value in os.environ.items() if name not in systemd.OURS}
+    return environment | {PARENT_VARIABLE: str(os.getpid())}

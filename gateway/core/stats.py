@@ -1,4 +1,4 @@
-"""The figures of several workers as one: what a supervisor serves at `/stats`."""
+"""Figures of `/stats`: those of several workers as one, and the few that fit in a line."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -27,3 +27,19 @@ def add_up(figures: Sequence[dict[str, Any]]) -> dict[str, Any]:
         else:
             total[key] = min(values) if key in _LEAST else sum(values)
     return total
+
+
+def status_line(figures: dict[str, Any]) -> str:
+    """Return the few `figures` that systemd shows of a gateway; a supervisor without reports has none yet."""
+    feed = figures.get("feed", {})
+    words = {
+        "feed": feed.get("state"),
+        "seq": feed.get("seq"),
+        "connections": figures.get("connections"),
+        "subscribers": sum(figures.get("subscribers", {}).values()),
+        "delivered": figures.get("delivered"),
+        "queued_bytes": figures.get("queued_bytes"),
+        "loop_lag_ms": figures.get("loop_lag_ms"),
+        "restarts": figures.get("restarts"),
+    }
+    return " ".join(f"{name}={value}" for name, value in words.items() if value is not None)

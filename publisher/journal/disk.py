@@ -14,7 +14,6 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from execgate.service import systemd
 from execgate.wire.errors import UsageError
 from execgate.wire.update import Update
 from publisher.journal import lock
@@ -183,13 +182,11 @@ class DiskJournal:
         before, self.trouble = self.trouble, reason
         if reason is None:
             _LOG.info("journal heals after_s=%.1f", time.monotonic() - self._failing_since_s)
-            systemd.notify("STATUS=the journal takes updates again")
             self._make_room()
         elif before is None:
             self._failing_since_s = time.monotonic()
             self._has_room.clear()
             _LOG.error("journal failing reason=%s; ingest waits, history is served", reason)
-            systemd.notify(f"STATUS=ingest waits: the journal can't be written: {reason}")
 
     def _crash(self, error: BaseException) -> None:
         if not self.crashed.done():

@@ -1,5 +1,6 @@
 """The life of a real publisher: ready, heartbeats, subscriptions, its end, and every clear error before it."""
 
+import re
 import signal
 import socket
 import subprocess
@@ -44,8 +45,18 @@ def test_systemd_is_told(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
         channel.bind(path)
         channel.settimeout(20)
-        with running(*QUIET, "--pub", FREE, environment={"NOTIFY_SOCKET": path}):
-            assert channel.recv(100) == b"READY=1"
+        environment = {"NOTIFY_SOCKET": path, "WATCHDOG_USEC": "200000"}
+        with running(*QUIET, "--pub", FREE, environment=environment) as publisher:
+            assert channel.recv(1000) == b"READY=1"
+            for _ in range(3):  # from the running loop, as often as its watchdog needs it
+                beat = channel.recv(1000).decode()
+                assert re.fullmatch(
+                    r"WATCHDOG=1\nSTATUS=epoch=[0-9a-f]{16} seq=0 updates=0 refused=0 subscriptions=0", beat
+                )
+            assert publisher.stop() == 0
+            while (last := channel.recv(1000)).startswith(b"WATCHDOG=1"):
+                pass
+            assert last == b"STOPPING=1"
 
 
 def test_a_subscriber_is_told_the_position_and_then_regularly() -> None:

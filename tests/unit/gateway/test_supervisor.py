@@ -1,7 +1,9 @@
 """The supervisor's own part: the port it holds, the sum it serves, when it counts as ready, a worker's words."""
 
 import asyncio
+import os
 import re
+import signal
 import socket
 from typing import Any
 
@@ -172,3 +174,24 @@ def test_a_worker_that_cannot_be_started_counts_as_dead_and_leaks_nothing(
 
     monkeypatch.setattr("asyncio.create_subprocess_exec", no_process)
     asyncio.run(play())
+
+
+def test_a_worker_that_reports_nothing_for_long_is_killed_and_one_that_reports_is_not(
+    parent: Supervisor, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(supervisor, "HUNG_S", 1.0)
+    slot = parent._slots[0]
+    reports = (
+        'i=1; while [ $i -le 30 ]; do echo "{\\"ready\\": true, \\"seq\\": $i}"; sleep 0.05; i=$((i+1)); done'
+    )
+
+    async def play() -> int:
+        reading, writing = os.pipe()
+        process = await asyncio.create_subprocess_exec("sh", "-c", f"{reports}; exec sleep 60", stdout=writing)
+        os.close(writing)
+        await asyncio.wait_for(parent._read_reports(slot, process, reading), 20)
+        return await process.wait()
+
+    assert asyncio.run(play()) == -signal.SIGKILL
+    assert slot.figures == {"ready": True, "seq": 30}  # it was heard for longer than that before
+    assert "worker hangs worker=0" in caplog.text

@@ -173,7 +173,10 @@ def test_closed_standard_descriptors_are_filled_so_that_no_socket_takes_their_pl
 
 def test_a_child_s_environment_is_ours_and_our_pid(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EXECGATE_SOMETHING", "x")
+    for name in systemd.OURS:  # a child that told systemd of itself would speak for us
+        monkeypatch.setenv(name, "1")
     environment = child_environment()
+    assert not systemd.OURS & environment.keys()
     assert environment[PARENT_VARIABLE] == str(os.getpid())
     assert environment["EXECGATE_SOMETHING"] == "x"
     assert PARENT_VARIABLE not in os.environ

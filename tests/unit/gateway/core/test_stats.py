@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.stats import add_up
+from gateway.core.stats import add_up, status_line
 
 
 def test_the_figures_of_two_workers_become_one() -> None:
@@ -44,3 +44,9 @@ def test_no_worker_adds_up_to_nothing() -> None:
 def test_a_figure_that_only_some_have_is_added_where_it_is(figures: list[dict[str, int]]) -> None:
     keys = {key for figure in figures for key in figure}
     assert add_up(figures) == {key: sum(figure.get(key, 0) for figure in figures) for key in keys}
+
+
+def test_the_line_for_systemd_has_the_few_figures_that_are_known() -> None:
+    one = {"feed": {"state": "live", "seq": 7}, "connections": 3, "subscribers": {"all": 1, "volatile": 2}, "x": 1}
+    assert status_line(one) == "feed=live seq=7 connections=3 subscribers=3"
+    assert status_line({"restarts": 0}) == "subscribers=0 restarts=0"

@@ -441,9 +441,14 @@ class Resumer:
         return Step.OVER
 
     def _tell_state(self, follower: Follower) -> None:
-        """Who waits, or arrives, is told what the others were told of the feed; it may want to go elsewhere."""
+        """Who waits, or arrives, is told what the others were told of the feed; it may want to go elsewhere.
+
+        With the position of its own stream, once that has begun.
+        """
         fanout, state = self._fanout, self._fanout.state
         if state is not follower.told and state is not FeedState.JOINING:
             follower.told = state
             data = fanout.feed_data(state.value, fanout.seq)
+            if follower.epoch is not None and follower.answer is None:
+                data |= {"epoch": epoch_text(follower.epoch), "seq": follower.seq}
             follower.member.raw(events.frame_event(events.FEED, data))

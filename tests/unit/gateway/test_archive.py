@@ -166,6 +166,21 @@ def test_a_loss_and_then_a_part_doubles_nothing(now: list[float]) -> None:
     house.check_sums()
 
 
+def test_a_page_whose_end_retention_has_passed_is_begun_anew() -> None:
+    """What is behind its end was asked for again and again: whoever waited did so for ever."""
+    house = House(floor=101, ceiling=110)
+    assert house.read(50, 100) == list(range(50, 111))
+    house.hold(901, 910)
+    house.history.retain_from(200)
+    for _ in range(2):
+        assert house.archive.find(300) is None
+        house.history.answer()
+    assert house.history.asked == [(7, 1, 110), (7, 111, 512), (7, 200, 512)]
+    assert house.found(300) == list(range(300, 513))
+    assert house.archive.find(150) == Lost(199, "evicted")
+    house.check_sums()
+
+
 def test_a_replay_that_fails_once_is_tried_again_and_what_came_is_kept() -> None:
     house = House()
     assert house.read(1, 1_024, {1: TIMED_OUT, 2: Failed("no")}) == list(range(1, 1_025))

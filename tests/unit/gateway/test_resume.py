@@ -443,6 +443,48 @@ async def test_another_epoch_is_waited_for_then_told_and_all_of_this_one_follows
 
 
 @scene
+async def test_what_is_evicted_of_another_epoch_is_told_behind_the_position_that_subscribed_says() -> None:
+    house = House(head=2_000)
+    house.history.retain_from(1_201)
+    owner = house.client(since=40, epoch=5)
+    await house.settle()
+    house.hear(AHEAD_S)
+    await house.settle()
+    expected = [("subscribed", "s", E, 0, False, (41, None, "epoch")), ("gap", 1, 1_200, "evicted")]
+    assert told(owner) == [*expected, *range(1_201, 2_001)]
+
+
+@scene
+async def test_no_position_is_told_before_it_is_known_how_a_request_is_served() -> None:
+    house = House(head=2_000)
+    owner = house.client(since=10)
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert house.history.waiting
+    assert owner.outbound.behind == NOT_BEGUN, "what is behind it may be told as lost"
+    house.history.answer()
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert owner.outbound.behind == (epoch_text(E), 512)
+
+
+@scene
+async def test_who_waits_in_the_middle_of_its_stream_is_told_of_the_feed_where_it_stands_itself() -> None:
+    house = House(head=1_000)
+    owner = house.client(since=0)
+    for _ in range(3):
+        await asyncio.sleep(0)
+    house.history.answer()
+    for _ in range(20):
+        await asyncio.sleep(0)
+    house.fanout.go_stale("silence")
+    house.history.answer(most=0, outcome=TimedOut(1.0))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert told(owner)[1:] == [*range(1, 513), ("feed", "stale", E, 512)]
+
+
+@scene
 async def test_a_client_of_a_newer_epoch_gets_nothing_of_the_older_one() -> None:
     house = House(head=3)
     owner = house.client(since=2, epoch=NEXT)

@@ -34,8 +34,9 @@ class Keepalive:
     def __init__(self, limits: Limits, fanout: Fanout) -> None:
         self._limits = limits
         self._fanout = fanout
-        self._slots: list[set[Connection]] = [set() for _ in range(_SLOTS)]
-        self._partial: set[Connection] = set()
+        # Dicts for their order, that of the connections, whatever their addresses; the values mean nothing.
+        self._slots: list[dict[Connection, None]] = [{} for _ in range(_SLOTS)]
+        self._partial: dict[Connection, None] = {}
         self._next_slot = 0
         self._turn = 0
         shortest_s = min(limits.heartbeat_s, limits.ping_s, limits.idle_s, limits.message_timeout_s)
@@ -58,17 +59,17 @@ class Keepalive:
     def add(self, connection: "Connection") -> None:
         """Give `connection` a slot."""
         connection.slot = self._next_slot
-        self._slots[self._next_slot].add(connection)
+        self._slots[self._next_slot][connection] = None
         self._next_slot = (self._next_slot + 1) % _SLOTS
 
     def remove(self, connection: "Connection") -> None:
         """Forget `connection`."""
-        self._slots[connection.slot].discard(connection)
-        self._partial.discard(connection)
+        self._slots[connection.slot].pop(connection, None)
+        self._partial.pop(connection, None)
 
     def watch(self, connection: "Connection") -> None:
         """`connection` has sent a part of a message, which must be whole in time."""
-        self._partial.add(connection)
+        self._partial[connection] = None
 
     def start(self) -> None:
         """Begin to turn on the running loop."""
@@ -100,7 +101,7 @@ class Keepalive:
             if connection.partial_since_s:
                 connection.partial_since_s += stall_s
 
-    def _serve(self, slot: "set[Connection]") -> None:
+    def _serve(self, slot: "dict[Connection, None]") -> None:
         for connection in list(slot):
             if not connection.outbound.closing:
                 self._beat(connection)
@@ -109,9 +110,9 @@ class Keepalive:
         timeout_s = self._limits.message_timeout_s
         for connection in list(self._partial):
             if not connection.partial_since_s:
-                self._partial.discard(connection)
+                self._partial.pop(connection, None)
             elif self.now_s - connection.partial_since_s > timeout_s:
-                self._partial.discard(connection)
+                self._partial.pop(connection, None)
                 connection.close(CloseCode.POLICY, f"a message that was not whole within {timeout_s:g} s")
 
     def _beat(self, connection: "Connection") -> None:

@@ -14,7 +14,7 @@ from execgate.service.logs import Throttle
 from execgate.wire.replay import Gone
 from execgate.wire.update import Update, epoch_text
 from gateway.core.ring import Ring
-from gateway.history import HistoryClient, Outcome
+from gateway.history import HistoryClient, Outcome, TimedOut
 
 log = logging.getLogger("gateway.archive")
 
@@ -60,19 +60,27 @@ class Archive:
         ring: says which epoch it is, and how far it goes.
         max_bytes: of payloads kept in pages; besides, what is under way: MAX_ASKED times PAGE_BYTES.
         on_news: called when something that was waited for has come, or will not.
+        is_heard: whether the publisher's feed is. While it is silent too, a request that times out is none of the
+            tries after which the history is given up: the publisher is away, and may come back with all of it.
 
     Attributes:
         requests: how many replays were asked for.
     """
 
     def __init__(
-        self, history: HistoryClient | None, ring: Ring, max_bytes: int, on_news: Callable[[], None]
+        self,
+        history: HistoryClient | None,
+        ring: Ring,
+        max_bytes: int,
+        on_news: Callable[[], None],
+        is_heard: Callable[[], bool],
     ) -> None:
         self.requests = 0
         self._history = history
         self._ring = ring
         self._max_bytes = max_bytes
         self._on_news = on_news
+        self._is_heard = is_heard
         self._pages: OrderedDict[int, _Page] = OrderedDict()
         self._bytes = 0
         self._asked = 0
@@ -121,6 +129,7 @@ class Archive:
         page.is_asked = True
         self._asked += 1
         self.requests += 1
+        was_heard = self._is_heard()
 
         def on_items(items: list[Update]) -> None:
             if self._pages.get(number) is page and page.size < PAGE_BYTES:
@@ -133,7 +142,8 @@ class Archive:
             page.is_asked = False
             self._asked -= 1
             if self._pages.get(number) is page:  # not of an epoch that is over
-                self._judge(page, outcome, epoch, first, last)
+                is_away = isinstance(outcome, TimedOut) and not (was_heard and self._is_heard())
+                self._judge(page, outcome, epoch, first, last, is_away=is_away)
                 self._pages.move_to_end(number)  # whoever waits for it reads it before it may go
                 if not page.updates:
                     del self._pages[number]
@@ -142,7 +152,7 @@ class Archive:
 
         history.replay(epoch, first, last, on_items, on_end)
 
-    def _judge(self, page: _Page, outcome: Outcome, epoch: int, first: int, last: int) -> None:
+    def _judge(self, page: _Page, outcome: Outcome, epoch: int, first: int, last: int, *, is_away: bool) -> None:
         if page.updates and page.updates[-1].seq >= first:  # it has brought something: the rest is asked for again
             self._failures = 0
         elif isinstance(outcome, Gone) and (outcome.epoch != epoch or outcome.first > first):
@@ -154,7 +164,7 @@ class Archive:
             self._lines.warning(
                 "history not had epoch=%s from=%s to=%s why=%s", epoch_text(epoch), first, last, outcome
             )
-            self._failures += 1
+            self._failures += not is_away
             if self._failures >= _TRIES:
                 self._unavailable_until_s = time.monotonic() + _UNAVAILABLE_S
 

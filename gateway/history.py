@@ -8,7 +8,6 @@ way. Each request ends once, with an `Outcome`, whatever the publisher does: sil
 import asyncio
 import logging
 import random
-import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -44,7 +43,7 @@ JITTER_S = 0.25
 # A drain ends at either bound, so that other work gets its turn.
 DRAIN_MESSAGES = 256
 DRAIN_BYTES = 256 * 1024
-_CHECKS_PER_TIMEOUT = 10
+_LOOKS_PER_TIMEOUT = 10
 
 
 class TimedOut(NamedTuple):
@@ -74,7 +73,8 @@ class HistoryClient:
     Args:
         endpoint: the publisher's replay socket, `tcp://` or `ipc://`; it need not be there yet.
         curve: the keys to speak CURVE with; None is plain.
-        timeout_s: silence of the publisher after which a request has timed out.
+        timeout_s: silence of the publisher after which a request has timed out. Time in which our own loop stood
+            still is none of it.
 
     Attributes:
         malformed: messages that were none of the protocol.
@@ -92,7 +92,7 @@ class HistoryClient:
         self._job: _Job | None = None
         self._number = 0  # of the request under way; its id
         self._expected = 0  # seq of the next item of a replay
-        self._heard_s = 0.0
+        self._silent_looks = 0
         self._timer: asyncio.TimerHandle | None = None  # looks at the silence, or ends the pause behind a timeout
         self._again: asyncio.Handle | None = None
         self._refusals = Throttle(log)
@@ -152,7 +152,7 @@ class HistoryClient:
         job = self._job = self._waiting.popleft()
         self._number += 1
         self._expected = job.request.first if isinstance(job.request, Replay) else 0
-        self._heard_s = time.monotonic()
+        self._silent_looks = 0
         self._say(job.request)
         self._watch()
 
@@ -191,7 +191,7 @@ class HistoryClient:
         except zmq.Again:
             pass
         if items or end is not None:
-            self._heard_s = time.monotonic()
+            self._silent_looks = 0
             self._deliver(items, end)
 
     def _receive(self) -> Answer | None:
@@ -241,14 +241,16 @@ class HistoryClient:
         job.on_end(outcome)
 
     def _watch(self) -> None:
-        self._timer = self._loop.call_later(self._timeout_s / _CHECKS_PER_TIMEOUT, self._look)
+        self._timer = self._loop.call_later(self._timeout_s / _LOOKS_PER_TIMEOUT, self._look)
 
     def _look(self) -> None:
         job = self._job
         if job is None:
             return
-        # After a stall of ours it is no lie: the loop reads what waits before it looks at its timers.
-        if time.monotonic() - self._heard_s <= self._timeout_s:
+        # Counted, not read off a clock: however long we stood still, or the whole machine did, it is one look, and
+        # the publisher has the others to answer in.
+        self._silent_looks += 1
+        if self._silent_looks <= _LOOKS_PER_TIMEOUT:
             self._watch()
             return
         # A new socket, with which nothing of the old requests comes along.

@@ -19,7 +19,8 @@ log = logging.getLogger("gateway.recovery")
 
 TRIES = 3
 """Requests in a row that may bring nothing before a hole is given up: a publisher that was killed with the first
-under way is silent until it times out, and is back for the second."""
+under way is silent until it times out, and is back for the second. One in whose time the feed was silent too is
+none of them: the publisher is away, nothing new waits behind the hole, and it may come back with all of it."""
 
 
 class Recovery:
@@ -41,6 +42,7 @@ class Recovery:
         self._stitcher = stitcher
         self._asked: Missing | None = None
         self._failures = 0  # requests in a row that brought nothing
+        self._heard = False  # whether the feed brought anything since the last of them
         self._snapshot_of: int | None = None  # the epoch
         self._lines = Throttle(log)
 
@@ -52,6 +54,7 @@ class Recovery:
         if self._stitcher.follows(message):
             self._fanout.take(message)
             return
+        self._heard = True
         self._pass_on(self._stitcher.take(message))
         if message.epoch != self._snapshot_of:
             self._ask_snapshot(message.epoch)
@@ -69,6 +72,7 @@ class Recovery:
     def _ask(self, missing: Missing) -> None:
         assert self._history is not None  # without one nothing is ever missing
         self._asked = missing
+        self._heard = False
         self._fanout.counters.upstream["replays"] += 1
         self._lines.warning(
             "feed hole epoch=%s from=%s to=%s: asking the publisher",
@@ -86,10 +90,13 @@ class Recovery:
             self._fanout.flush()
 
     def _take_end(self, asked: Missing, outcome: Outcome) -> None:
-        if asked is not self._asked:  # filled, or given up because too much waited
+        if asked is not self._asked:  # filled, or given up
             return
         left = self._stitcher.missing
-        self._failures = self._failures + 1 if left is not None and left.first == asked.first else 0
+        if left is None or left.first != asked.first:
+            self._failures = 0
+        elif self._heard or not isinstance(outcome, TimedOut):
+            self._failures += 1
         if left is not None and isinstance(outcome, TimedOut | Failed) and self._failures < TRIES:
             self._ask(left)
             return
@@ -98,7 +105,11 @@ class Recovery:
         if isinstance(outcome, Gone) and left and outcome.epoch == left.epoch and left.first < outcome.first:
             self._pass_on(self._stitcher.give_up(outcome.first - 1))  # the rest of it may be held: asked anew
         else:
-            self._pass_on(self._stitcher.give_up())
+            passed = self._stitcher.give_up()
+            # Silence was no answer to the holes behind it either: they get no tries of their own.
+            while isinstance(outcome, TimedOut) and self._stitcher.missing:
+                passed += self._stitcher.give_up()
+            self._pass_on(passed)
         self._fanout.flush()
 
     def _ask_snapshot(self, epoch: int) -> None:

@@ -135,7 +135,10 @@ class Resumer:
         archive_bytes: int,
         is_joined: Callable[[], bool],
     ) -> None:
-        self.archive = Archive(history, fanout.ring, archive_bytes, partial(self._wake, Step.AWAITS_PAGE))
+        on_news = partial(self._wake, Step.AWAITS_PAGE)
+        self.archive = Archive(
+            history, fanout.ring, archive_bytes, on_news, lambda: fanout.state is not FeedState.STALE
+        )
         self._fanout = fanout
         self._is_joined = is_joined
         self._followers: dict[Outbound, Follower] = {}

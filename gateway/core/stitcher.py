@@ -2,7 +2,8 @@
 
 Pure. The shell (`gateway.recovery`) gives it every message of the feed, passes on what it returns, and asks the
 publisher's history for `missing`. While something is missing, what comes later is held back, within bounds; so a
-subscriber never sees a seq before the ones below it, unless those are lost for good.
+subscriber never sees a seq before the ones below it, unless those are lost for good. What there is no room for is
+let go of, and missing behind what is held: a replay that is slower than the feed loses nothing.
 """
 
 from collections import deque
@@ -24,7 +25,8 @@ class Stitcher:
     """The position of what was passed on, and what waits behind a hole.
 
     Args:
-        max_updates: that are held back; one more, and the hole is given up.
+        max_updates: that are held back; for what comes beyond, one heartbeat of each epoch is held, which says how
+            far it went.
         max_bytes: of their payloads, the same.
 
     Attributes:
@@ -51,14 +53,18 @@ class Stitcher:
 
     def take(self, message: Update) -> list[Update]:
         """Take a message of the feed; return what may be passed on now."""
-        self._held.append(message)
-        self._held_bytes += len(message.payload)
         if self.missing is None:
+            self._hold(message)
             return self._release()
         passed: list[Update] = []
-        while self.missing and (len(self._held) > self._max_updates or self._held_bytes > self._max_bytes):
+        while self.missing and not self._has_room(message):
+            if self._held[-1].epoch == message.epoch:
+                self._note(message)
+                return passed
+            # Where epochs come faster than holes are filled, the oldest are not waited for.
             passed += self.give_up()
-        return passed
+        self._hold(message)
+        return passed if self.missing else passed + self._release()
 
     def fill(self, updates: Iterable[Update]) -> list[Update]:
         """Take the next of what is missing, in order; return what may be passed on now."""
@@ -87,6 +93,25 @@ class Stitcher:
             self._epoch, self._seq = missing.epoch, min(missing.last, until)
             self.missing = None if until >= missing.last else missing._replace(first=until + 1)
         return [] if self.missing is not None else self._release()
+
+    def _has_room(self, message: Update) -> bool:
+        size = self._held_bytes + len(message.payload)
+        return len(self._held) < self._max_updates and size <= self._max_bytes
+
+    def _hold(self, message: Update) -> None:
+        self._held.append(message)
+        self._held_bytes += len(message.payload)
+
+    def _note(self, message: Update) -> None:
+        """Let go of a message; a heartbeat, the last that is held, says that it was."""
+        last = self._held[-1]
+        if message.seq <= last.seq:
+            return
+        note = Update(Kind.HEARTBEAT, b"", message.epoch, message.seq, 0, message.ts_us, b"", b"")
+        if last.kind == Kind.DATA:
+            self._held.append(note)
+        else:
+            self._held[-1] = note
 
     def _release(self) -> list[Update]:
         """Take from what is held up to the next hole; the rest stays where it is, however many holes it has."""

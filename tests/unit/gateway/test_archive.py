@@ -25,7 +25,8 @@ class House:
         self.history.publish(1, ceiling + 10_000)
         self.ring = Ring(1 << 30)
         self.news = 0
-        self.archive = Archive(self.history.as_client, self.ring, max_bytes, self._on_news)
+        self.is_heard = True
+        self.archive = Archive(self.history.as_client, self.ring, max_bytes, self._on_news, lambda: self.is_heard)
         self.hold(floor, ceiling)
 
     def _on_news(self) -> None:
@@ -214,6 +215,26 @@ def test_a_publisher_that_is_away_is_told_to_everyone_at_once_and_asked_again_af
     assert house.found(1) == list(range(1, 513))
 
 
+@pytest.mark.parametrize("heard", [(False, False), (True, False), (False, True)])
+def test_a_publisher_whose_feed_is_silent_too_is_waited_for(heard: tuple[bool, bool]) -> None:
+    """Before the request or when it ends: the publisher may have been back for the last moment of it only."""
+    house = House()
+    for _ in range(10):
+        house.is_heard = heard[0]
+        assert house.archive.find(1) is None
+        house.is_heard = heard[1]
+        house.history.answer(most=0, outcome=TIMED_OUT)
+    house.is_heard = True
+    house.archive.find(1)
+    house.history.answer()
+    assert house.found(1) == list(range(1, 513))
+    house.is_heard = False
+    for _ in range(2):
+        assert house.archive.find(600) is None
+        house.history.answer(most=0, outcome=Failed("an answer, and so no silence"))
+    assert house.archive.find(600) == Lost(2_000, "unavailable")
+
+
 def test_what_is_held_is_served_though_the_publisher_is_away(now: list[float]) -> None:
     house = House()
     house.archive.find(1)
@@ -303,7 +324,7 @@ def test_another_epoch_knows_nothing_of_the_one_before_even_while_it_is_asked() 
 
 def test_without_a_history_everything_below_the_ring_is_gone() -> None:
     ring = Ring(100)
-    archive = Archive(None, ring, 100, lambda: None)
+    archive = Archive(None, ring, 100, lambda: None, lambda: True)
     assert archive.find(1) == Lost(0, "evicted")
     ring.restart(7, 41)
     assert archive.find(5) == Lost(41, "evicted")

@@ -303,6 +303,20 @@ def test_when_it_was_us_who_stood_still_nothing_has_timed_out(tmp_path: Path) ->
     play(tmp_path, steps)
 
 
+def test_however_long_we_stood_still_the_publisher_has_time_to_answer_behind_it(tmp_path: Path) -> None:
+    async def steps(scene: Scene) -> None:
+        asked = scene.replay(1, 1)
+        peer, request_id, _ = await scene.heard()
+        for _ in range(3):
+            time.sleep(2 * TIMEOUT_S)  # the whole loop
+            await asyncio.sleep(0.05)  # and its timers: nothing has come
+        scene.say(peer, request_id, item(1), End(7, 1))
+        await scene.until(lambda: asked.outcome)
+        assert asked.outcome == End(7, 1)
+
+    play(tmp_path, steps)
+
+
 def test_too_many_requests_fail_at_once_but_not_from_within_the_call(tmp_path: Path) -> None:
     async def steps(scene: Scene) -> None:
         kept = [scene.replay(1, 1) for _ in range(MAX_WAITING + 1)]

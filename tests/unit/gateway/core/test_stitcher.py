@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -109,22 +110,29 @@ def test_what_is_given_up_in_part_stays_asked_for_behind_it() -> None:
     assert one.give_up() == []
 
 
-def test_too_many_updates_or_bytes_give_the_hole_up() -> None:
-    one = stitcher(data(1), max_updates=3)
-    for seq in (3, 4, 5):
+@pytest.mark.parametrize("bounds", [{"max_updates": 3}, {"max_bytes": 3}])
+def test_what_there_is_no_room_for_is_missing_behind_what_is_held(bounds: dict[str, int]) -> None:
+    one = stitcher(data(1), **bounds)
+    for seq in range(3, 1_001):
         assert one.take(data(seq)) == []
-    assert short(one.take(data(6))) == [(1, 3), (1, 4), (1, 5), (1, 6)]
-    one = stitcher(data(1), max_bytes=10)
-    assert one.take(data(3, size=10)) == []
-    assert len(one.take(data(4, size=1))) == 2
-    assert one.take(data(6, size=10)) == [], "the bytes of what was released count no more"
+    assert one.take(data(4)) == []
+    assert len(one._held) == 4, "three, and the heartbeat that stands for the rest"
+    assert short(one.fill([data(2)])) == [(1, 2), (1, 3), (1, 4), (1, 5)]
+    assert one.missing == Missing(1, 6, 1_000)
+    assert one.take(data(1_001)) == [], "there is room again"
+    passed = one.fill(map(data, range(6, 1_001)))
+    assert short(passed) == [(1, seq) for seq in range(6, 1_002)]
+    assert one.missing is None
 
 
-def test_the_bounds_hold_though_many_holes_stand_before_what_waits() -> None:
-    one = stitcher(data(1), max_bytes=10)
-    for seq in (3, 5, 7):
-        assert one.take(data(seq, size=0)) == []
-    assert short(one.take(data(9, size=11))) == [(1, 3), (1, 5), (1, 7), (1, 9)]
+def test_epochs_that_come_faster_than_holes_are_filled_give_the_oldest_up() -> None:
+    one = stitcher(data(1), max_updates=2)
+    for message in (data(3), data(2, epoch=2)):
+        assert one.take(message) == []
+    assert short(one.take(data(2, epoch=3))) == [(1, 3)]
+    assert one.missing == Missing(2, 1, 1)
+    assert short(one.take(beat(2, epoch=4))) == [(2, 2)]
+    assert one.missing == Missing(3, 1, 1)
 
 
 def test_many_holes_cost_no_walk_over_everything_that_waits_for_each() -> None:
@@ -170,15 +178,18 @@ class World:
 
     def take(self, message: Update) -> None:
         before = len(self.stitcher.given_up)
-        was_full = len(self.stitcher._held) == self.max_updates
+        was_full = len(self.stitcher._held) >= self.max_updates
+        is_new = bool(self.stitcher._held) and self.stitcher._held[-1].epoch != message.epoch
         size = self.stitcher._held_bytes + len(message.payload)
         if self.stitcher.follows(message):
             self.passed.append(message)
         else:
             self.passed += self.stitcher.take(message)
         if len(self.stitcher.given_up) > before:
+            assert is_new, "given up without need"
             assert was_full or size > self.max_bytes, "given up without need"
-        assert len(self.stitcher._held) <= self.max_updates
+        epochs = len({each.epoch for each in self.stitcher._held})
+        assert len(self.stitcher._held) <= self.max_updates + epochs
         assert self.stitcher._held_bytes <= self.max_bytes
         assert self.stitcher._held_bytes == sum(len(each.payload) for each in self.stitcher._held)
         assert bool(self.stitcher._held) == (self.stitcher.missing is not None)

@@ -2,7 +2,7 @@
 
 import http.client
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -79,10 +79,11 @@ def gateway(
     replay: str = "none",
     environment: Mapping[str, str] | None = None,
     await_ready: bool = True,
+    prefix: Sequence[str] = (),
 ) -> Iterator[Gateway]:
     """Run one gateway; whatever happens to it, a traceback on its standard error is a failure."""
     arguments = ("gateway", "--listen", listen, "--feed", feed, "--replay", replay, *flags)
-    with running(*arguments, environment=environment) as process:
+    with running(*arguments, environment=environment, prefix=prefix) as process:
         if await_ready:
             facts = process.ready()
             address = facts["listen"]

@@ -16,10 +16,8 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
-import psutil
 import ujson
 
-from execgate.demo.table import Load
 from execgate.service.lifecycle import PARENT_VARIABLE, child_environment
 from execgate.service.options import ENVIRONMENT_PREFIX
 from execgate.wire.errors import ExecgateError
@@ -31,7 +29,6 @@ STDERR_LINES = 10
 _STILL_THERE = 0  # kill(2): signal 0 only asks
 _MAX_LINE_BYTES = 4 * 1024 * 1024  # a record with its histograms is a line
 _FACT = re.compile(r"(\w+)=(\S+)")
-_MIB = 1024 * 1024
 
 
 class ChildError(ExecgateError):
@@ -183,36 +180,3 @@ class Records:
     async def rest(self) -> None:
         """Wait for the end of the log."""
         await self._reading
-
-
-class DaemonLoad:
-    """CPU and memory of some children and of everything that they started."""
-
-    def __init__(self, children: list[Child]) -> None:
-        self._pids = [child.process.pid for child in children]
-        self._cpu_s: dict[int, float] = {}
-
-    def take(self, seconds: float) -> Load:
-        """Return the load since the last call, `seconds` ago."""
-        used_s, rss_bytes = 0.0, 0
-        for process in self._processes():
-            try:
-                with process.oneshot():
-                    times = process.cpu_times()
-                    rss_bytes += process.memory_info().rss
-            except psutil.NoSuchProcess:
-                continue
-            cpu_s = times.user + times.system
-            used_s += cpu_s - self._cpu_s.get(process.pid, cpu_s)
-            self._cpu_s[process.pid] = cpu_s
-        return Load(100 * used_s / seconds if seconds else 0.0, rss_bytes / _MIB)
-
-    def _processes(self) -> list[psutil.Process]:
-        found: list[psutil.Process] = []
-        for pid in self._pids:
-            try:
-                process = psutil.Process(pid)
-                found += [process, *process.children(recursive=True)]
-            except psutil.NoSuchProcess:
-                continue
-        return found

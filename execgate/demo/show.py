@@ -17,11 +17,12 @@ import ujson
 
 from execgate.demo import table
 from execgate.demo.config import DemoConfig
-from execgate.demo.processes import READY_TIMEOUT_S, Child, ChildError, Children, DaemonLoad, Records
+from execgate.demo.processes import READY_TIMEOUT_S, Child, ChildError, Children, Records
 from execgate.demo.verdict import Check, Outcome, judge
 from execgate.service.endpoints import bind_error
 from execgate.service.exits import EXIT_FAILED, EXIT_OK
 from execgate.service.lifecycle import Stop
+from execgate.service.vitals import ProcessTrees
 from execgate.wire.errors import UsageError
 
 HOST = "127.0.0.1"
@@ -104,7 +105,7 @@ class Show:
         address = (await self._ready(gateway))["listen"]
         print(f"watch it in a browser: http://{address}/", flush=True)
         await self._start_load(f"ws://{address}/ws")
-        await self._watch(DaemonLoad([publisher, gateway]))
+        await self._watch(ProcessTrees([publisher.process.pid, gateway.process.pid]))
 
     async def _start_load(self, url: str) -> None:
         subscribers, order_clients = self._config.subscribers, self._config.order_clients
@@ -120,16 +121,16 @@ class Show:
             else:
                 self._orders = records
 
-    async def _watch(self, daemons: DaemonLoad) -> None:
+    async def _watch(self, daemons: ProcessTrees) -> None:
         """Print a row for each record of the subscribers, until the time asked for is measured."""
         assert self._pubsub is not None
         assert self._orders is not None
         ramp_ends = time.monotonic() + RAMP_TIMEOUT_S
         gaps = orders_seen = rows = 0
-        daemons.take(0.0)
+        daemons.take()
         while not self._enough():
             record = await self._unless_over(self._pubsub.next(rows))
-            load = daemons.take(record["seconds"])
+            load = table.load_of(*daemons.take(), record["seconds"])
             orders = self._orders.all[orders_seen:]
             order_clients = self._orders.all[-1]["connected"] if self._orders.all else 0
             orders_seen += len(orders)

@@ -8,6 +8,7 @@ from execgate.demo.verdict import Check
 from execgate.measure.histogram import Histogram
 
 _COLUMNS = ("clients", "delivered/s", "orders/s", "p50 ms", "p99 ms", "gaps", "cpu %", "memory MiB")
+_MIB = 1024 * 1024
 _WIDTHS = tuple(max(8, len(name)) for name in _COLUMNS)
 
 
@@ -17,6 +18,11 @@ class Load:
 
     cpu_percent: float
     memory_mib: float
+
+
+def load_of(cpu_s: float, rss_bytes: int, seconds: float) -> Load:
+    """Return the load of processes that used `cpu_s` in `seconds` and have `rss_bytes` now."""
+    return Load(100 * cpu_s / seconds if seconds else 0.0, rss_bytes / _MIB)
 
 
 def latency_of(records: Sequence[Mapping[str, Any]]) -> Histogram:

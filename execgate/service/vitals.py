@@ -3,6 +3,7 @@
 import asyncio
 import os
 import time
+from collections.abc import Iterable
 
 import psutil
 
@@ -54,6 +55,47 @@ class ProcessVitals:
         self._cpu_s = cpu_s
         self._total_mib = self._memory.total / _MIB
         return hardware
+
+
+class ProcessTrees:
+    """CPU and memory of some processes and of everything that they started, while they live.
+
+    Memory that processes share is counted in each.
+    """
+
+    def __init__(self, pids: Iterable[int]) -> None:
+        self._pids = tuple(pids)
+        self._cpu_s: dict[int, float] = {}
+
+    def take(self) -> tuple[float, int]:
+        """Return the CPU seconds used since the last call, and resident bytes now.
+
+        What a process used before it was first seen does not count.
+        """
+        used_s, rss_bytes = 0.0, 0
+        seen: dict[int, float] = {}
+        for process in self._processes():
+            try:
+                with process.oneshot():
+                    times = process.cpu_times()
+                    rss_bytes += process.memory_info().rss
+            except psutil.Error:
+                continue
+            cpu_s = times.user + times.system
+            used_s += cpu_s - self._cpu_s.get(process.pid, cpu_s)
+            seen[process.pid] = cpu_s
+        self._cpu_s = seen
+        return used_s, rss_bytes
+
+    def _processes(self) -> list[psutil.Process]:
+        found: list[psutil.Process] = []
+        for pid in self._pids:
+            try:
+                process = psutil.Process(pid)
+                found += [process, *process.children(recursive=True)]
+            except psutil.Error:
+                continue
+        return found
 
 
 class LoopLag:

@@ -2,11 +2,15 @@
 
 import asyncio
 import os
+import signal
+import subprocess
+import sys
 import time
 
 import psutil
 
-from execgate.service.vitals import LoopLag, ProcessVitals
+from execgate.service.vitals import LoopLag, ProcessTrees, ProcessVitals
+from tests.harness import wait_until
 
 
 def burn(cpu_s: float) -> None:
@@ -56,3 +60,21 @@ def test_loop_lag_is_the_worst_lateness_since_it_was_last_asked() -> None:
 
 def test_loop_lag_may_be_stopped_before_it_was_started() -> None:
     LoopLag().stop()
+
+
+CHILD_BURNS = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'while True: pass'])"
+
+
+def test_a_tree_of_processes_is_summed_up_while_it_lives() -> None:
+    parent = subprocess.Popen([sys.executable, "-c", CHILD_BURNS], start_new_session=True)
+    try:
+        trees = ProcessTrees([parent.pid])
+        wait_until(lambda: len(trees._processes()) == 2, "the child runs")
+        trees.take()
+        wait_until(lambda: trees.take()[0] > 0, "the child's CPU is counted, which its parent does not use")
+        _, rss_bytes = trees.take()
+        assert rss_bytes > psutil.Process(parent.pid).memory_info().rss
+    finally:
+        os.killpg(parent.pid, signal.SIGKILL)
+        parent.wait()
+    assert trees.take() == (0.0, 0)

@@ -1,27 +1,30 @@
 """`execgate loadgen`: picks the load that was asked for and runs it. Called by `execgate.cli`."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from execgate.service import lifecycle, logs, options
 from execgate.service.exits import EXIT_OK
 from execgate.service.lifecycle import Stop
 from execgate.wire.errors import UsageError
 from loadgen.classic import run_classic
-from loadgen.config import ClassicConfig, OrdersConfig
+from loadgen.config import ClassicConfig, OrdersConfig, RunConfig
+from loadgen.run import run_load
 
 PROGRAM = "execgate loadgen"
-USAGE = """usage: execgate loadgen classic2012 pubsub|orders [OPTION]...
+USAGE = """usage: execgate loadgen COMMAND [OPTION]...
 
 Drives a WebSocket server with many clients and measures what they see.
 
 commands:
+  run                  subscribers and orders as an open loop, kept in a folder, with a verdict
   classic2012 pubsub   subscribers that time and check every update, 100 more every 15 s, as in 2012
   classic2012 orders   clients that order every 50 to 300 ms and time the answers, 100 more every 15 s
 
-'execgate loadgen classic2012 pubsub --help' shows a command's options.
+'execgate loadgen run --help' shows a command's options.
 
 examples:
+  execgate loadgen run --subscribers 300 --orders-per-s 100 --for 30 --require 'p99<50ms' --require 'lost==0'
   execgate loadgen classic2012 pubsub --max-clients 500 --for 60
   execgate loadgen classic2012 orders --step 10 --interval 5 --max-clients 50 --json orders.json"""
 
@@ -48,19 +51,23 @@ def main(arguments: Sequence[str]) -> int:
     if not words or words[0] in ("-h", "--help", "help"):
         print(USAGE)
         return EXIT_OK
-    if words[0] != "classic2012":
-        raise UsageError(f"unknown command {words[0]!r}; expected classic2012 pubsub or classic2012 orders")
-    if words[1:2] and words[1] in ("-h", "--help"):
+    if words[0] not in COMMANDS:
+        raise UsageError(f"unknown command {words[0]!r}; expected one of {', '.join(COMMANDS)}")
+    return COMMANDS[words[0]](words[1:])
+
+
+def _classic(words: list[str]) -> int:
+    if words[:1] and words[0] in ("-h", "--help"):
         print(USAGE)
         return EXIT_OK
-    if not words[1:] or words[1] not in CONFIGS:
-        given = f"{words[1]!r} is unknown" if words[1:] else "no program given"
+    if not words or words[0] not in CONFIGS:
+        given = f"{words[0]!r} is unknown" if words else "no program given"
         raise UsageError(f"classic2012: {given}; expected pubsub or orders")
-    program = words[1]
+    program = words[0]
     config = options.load(
         CONFIGS[program],
         f"{PROGRAM} classic2012 {program}",
-        words[2:],
+        words[1:],
         os.environ,
         description=_DESCRIPTIONS[program],
         examples=_EXAMPLES[program],
@@ -71,3 +78,26 @@ def main(arguments: Sequence[str]) -> int:
         return await run_classic(config, stop)
 
     return lifecycle.run(PROGRAM, run)
+
+
+def _run(words: list[str]) -> int:
+    config = options.load(
+        RunConfig,
+        f"{PROGRAM} run",
+        words,
+        os.environ,
+        description="Subscribers and orders as an open loop, kept in a run folder, with a verdict at the end.",
+        examples=(
+            "  execgate loadgen run --subscribers 300 --orders-per-s 100 --for 30\n"
+            "  execgate loadgen run --subscribers 1000 --connect-rate 200 --require 'p99<50ms' --require 'lost==0'"
+        ),
+    )
+    logs.set_up(config.log_level)
+
+    async def run(stop: Stop) -> int:
+        return await run_load(config, words, stop)
+
+    return lifecycle.run(PROGRAM, run)
+
+
+COMMANDS: dict[str, Callable[[list[str]], int]] = {"run": _run, "classic2012": _classic}

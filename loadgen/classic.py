@@ -62,7 +62,7 @@ class ClassicRun:
         self._metrics = ClassicMetrics(config.outlier_size)
         timeout_ms = config.order_timeout_ms if isinstance(config, OrdersConfig) else 1.0
         self._crowd = Crowd(
-            targets=[_resolved(target) for target in config.url],
+            targets=[resolved(target) for target in config.url],
             connector=RawConnector(config.connect_timeout_ms / 1000, insecure_tls=config.insecure_tls),
             random=Random(config.seed),
             metrics=self._metrics,
@@ -170,7 +170,7 @@ class ClassicRun:
         return EXIT_OK
 
 
-def _resolved(target: Target) -> Target:
+def resolved(target: Target) -> Target:
     """Return the target with its host as a numeric address: clients must not ask a name server each.
 
     Raises:

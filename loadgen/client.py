@@ -30,6 +30,9 @@ class Connection(Protocol):
     def close(self) -> None:
         """Close with 1000; `on_close` follows, at the latest after a second."""
 
+    def fileno(self) -> int:
+        """Return the socket's descriptor, -1 once it is gone: what waits in it unread can be asked for."""
+
 
 class Listener(Protocol):
     """Who is told what happens to a connection."""

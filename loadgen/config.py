@@ -1,16 +1,38 @@
-"""The settings of the classic clients. Each field is a flag, an environment name and a line of docs/loadgen.md."""
+"""The settings of the load generator. Each field is a flag, an environment name and a line of docs/loadgen.md."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from execgate.service.options import one_of, option, positive_number, whole_number
+from loadgen.core.recorder import STALE_AFTER_S
+from loadgen.core.requirement import Requirement, parse_requirement
 from loadgen.core.target import Target, parse_target
 
 DEFAULT_URL = Target("127.0.0.1", 8124, "/ws")
+MAX_INTERVALS = 100_000
+"""A run's records; with the buckets that a busy interval fills, a few hundred megabytes at the very most."""
+MAX_CLIENTS = 1_000_000
+
+
+def _max_rows() -> Any:
+    return option(
+        10,
+        "an order has 1 to this many rows, at random",
+        parse=whole_number(1, 1000),
+        metavar="N",
+        aliases=("MAX_ROWS",),
+    )
+
+
+def _order_timeout_ms() -> Any:
+    return option(
+        2000.0, "milliseconds after which an unanswered order has timed out", parse=positive_number, metavar="MS"
+    )
 
 
 @dataclass(frozen=True, slots=True)
-class ClassicConfig:
-    """What both programs of 2012 have: `classic2012 pubsub` takes exactly these."""
+class ClientConfig:
+    """What every load has: where to, and how clients connect."""
 
     url: tuple[Target, ...] = option(
         (DEFAULT_URL,),
@@ -20,6 +42,24 @@ class ClassicConfig:
         repeatable=True,
     )
     insecure_tls: bool = option(False, "with wss://, accept any certificate, a self-signed one for instance")
+    connect_timeout_ms: float = option(
+        500.0, "milliseconds for TCP, TLS if any, and the handshake together", parse=positive_number, metavar="MS"
+    )
+    seed: int | None = option(
+        None, "repeat the random choices of the run with this seed", parse=whole_number(0), metavar="N"
+    )
+    log_level: str = option(
+        "warning",
+        "debug, info, warning or error",
+        parse=one_of("debug", "info", "warning", "error"),
+        metavar="LEVEL",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ClassicConfig(ClientConfig):
+    """What both programs of 2012 have: `classic2012 pubsub` takes exactly these."""
+
     step: int = option(
         100, "clients added at the start and after every interval", parse=whole_number(1), metavar="N"
     )
@@ -43,35 +83,100 @@ class ClassicConfig:
         metavar="N",
         aliases=("OUTLIER_SIZE",),
     )
-    connect_timeout_ms: float = option(
-        500.0, "milliseconds for TCP, TLS if any, and the handshake together", parse=positive_number, metavar="MS"
-    )
-    seed: int | None = option(
-        None, "repeat the random choices of the run with this seed", parse=whole_number(0), metavar="N"
-    )
     intervals: str | None = option(
         None, "write a raw record a second to FILE, as JSON lines (may be /dev/fd/N)", metavar="FILE"
     )
     json: str | None = option(None, "write the summary to FILE as JSON at the end", metavar="FILE")
-    log_level: str = option(
-        "warning",
-        "debug, info, warning or error",
-        parse=one_of("debug", "info", "warning", "error"),
-        metavar="LEVEL",
-    )
 
 
 @dataclass(frozen=True, slots=True)
 class OrdersConfig(ClassicConfig):
     """What `classic2012 orders` has on top."""
 
-    max_rows: int = option(
-        10,
-        "an order has 1 to this many rows, at random",
-        parse=whole_number(1, 1000),
-        metavar="N",
-        aliases=("MAX_ROWS",),
+    max_rows: int = _max_rows()
+    order_timeout_ms: float = _order_timeout_ms()
+
+
+@dataclass(frozen=True, slots=True)
+class RunConfig(ClientConfig):
+    """What `run` takes."""
+
+    subscribers: int = option(
+        100, "clients that take every update; 0 for none", parse=whole_number(0, MAX_CLIENTS), metavar="N"
     )
-    order_timeout_ms: float = option(
-        2000.0, "milliseconds after which an unanswered order has timed out", parse=positive_number, metavar="MS"
+    orders_per_s: float | None = option(
+        None,
+        "orders a second, evenly spaced over all order clients (default: none)",
+        parse=positive_number,
+        metavar="R",
     )
+    order_clients: int = option(
+        10, "clients that take turns at the orders", parse=whole_number(1, MAX_CLIENTS), metavar="N"
+    )
+    connect_rate: float = option(
+        100.0, "connections a second that are begun, until all are", parse=positive_number, metavar="C"
+    )
+    warm_up: float = option(
+        2.0,
+        "seconds at full load that are not measured, after the last connection was begun",
+        parse=positive_number,
+        metavar="S",
+    )
+    for_: float = option(30.0, "seconds that are measured", parse=positive_number, metavar="S")
+    interval: float = option(1.0, "seconds of a record", parse=positive_number, metavar="S")
+    stale_after: float = option(
+        STALE_AFTER_S,
+        "seconds in which a stream that says nothing, not even a heartbeat, has become stale",
+        parse=positive_number,
+        metavar="S",
+    )
+    max_rows: int = _max_rows()
+    order_timeout_ms: float = _order_timeout_ms()
+    run_dir: str = option("runs", "folder in which a folder for this run is made", metavar="DIR")
+    name: str | None = option(
+        None, "name of the run's folder (default: the time at which it began)", metavar="NAME"
+    )
+    require: tuple[Requirement, ...] = option(
+        (),
+        "what must hold, such as 'p99<50ms' or 'lost==0'; may be given several times",
+        parse=parse_requirement,
+        metavar="CONDITION",
+        repeatable=True,
+    )
+    json: str | None = option(None, "write figures and verdict to FILE as JSON at the end", metavar="FILE")
+    junit: str | None = option(None, "write verdict and requirements to FILE as JUnit XML", metavar="FILE")
+    server_pid: tuple[int, ...] = option(
+        (),
+        "a process of the server on this machine, whose CPU and memory (with its children's) are recorded; "
+        "may be given several times",
+        parse=whole_number(1),
+        metavar="PID",
+        repeatable=True,
+    )
+    quiet: bool = option(False, "show nothing while it runs")
+
+    def __post_init__(self) -> None:
+        """Check what no single option can know."""
+        if not self.subscribers and self.orders_per_s is None:
+            raise ValueError("--subscribers 0 without --orders-per-s: nothing to do")
+        seconds = self.ramp_s + self.warm_up + self.for_
+        if seconds / self.interval > MAX_INTERVALS:
+            raise ValueError(
+                f"--for {self.for_:g}: {seconds:.0f} s make more than {MAX_INTERVALS} records of "
+                f"{self.interval:g} s; say a longer --interval"
+            )
+        for requirement in self.require:
+            if why := requirement.why_senseless(
+                subscribers=self.subscribers, orders=self.orders_per_s is not None
+            ):
+                raise ValueError(f"--require '{requirement}': {why}")
+
+    @property
+    def clients(self) -> int:
+        """How many there are in all."""
+        return self.subscribers + (self.order_clients if self.orders_per_s is not None else 0)
+
+    @property
+    def ramp_s(self) -> float:
+        """How long it takes until the last connection is begun."""
+        return self.clients / self.connect_rate

@@ -15,7 +15,7 @@ from execgate.service.vitals import LoopLag, ProcessVitals
 from loadgen.client import Closed, Connection, Connector
 from loadgen.core.backoff import Backoff
 from loadgen.core.orders import OrderBook
-from loadgen.core.recorder import STREAM_COUNTERS, Record, Recorder
+from loadgen.core.recorder import STALE_AFTER_S, STREAM_COUNTERS, Record, Recorder
 from loadgen.core.stream_check import StreamCheck
 from loadgen.core.target import Target
 
@@ -31,6 +31,7 @@ class Crowd:
         stopping: True once nobody connects or sends any more.
         wall_offset_us: what to add to monotonic microseconds to get wall-clock ones; taken anew each interval.
         failures: why clients could not connect, with the number of times.
+        noticed_ns: a subscriber whose silence was longer than this calls `notice_silence`.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class Crowd:
         random: Random,
         metrics: ClassicMetrics,
         book: OrderBook,
+        stale_after_s: float = STALE_AFTER_S,
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self.targets = targets
@@ -52,6 +54,8 @@ class Crowd:
         self.stopping = False
         self.failures: dict[str, int] = {}
         self.wall_offset_us = 0
+        self._stale_ns = round(stale_after_s * 1e9)
+        self._silence_ns = self.noticed_ns = 0
         self._requests = 0
         self._vitals = ProcessVitals()
         self._cpu_s = self._vitals.cpu_s()
@@ -65,9 +69,10 @@ class Crowd:
         self._requests += 1
         return self._requests
 
-    def add(self, member: "Member") -> None:
-        """Let one more client in: it begins to connect."""
+    def add(self, member: "Member", due_ns: int | None = None) -> None:
+        """Let one more client in, which was to connect at `due_ns` (now, if that is None): it begins to."""
         self.members.append(member)
+        member.due_ns = time.monotonic_ns() if due_ns is None else due_ns
         member.connect()
 
     @property
@@ -80,10 +85,20 @@ class Crowd:
         """Whether every client has used up its attempts."""
         return self.recorder.given_up == len(self.members) > 0
 
+    def notice_silence(self, member: "Member", silence_ns: int) -> None:
+        """`member` was not heard of for so long, until now."""
+        self._silence_ns = max(self._silence_ns, silence_ns)
+        # The hot road calls only for what is the longest yet, or makes a stream stale: a handful in an interval.
+        self.noticed_ns = min(self._silence_ns, self._stale_ns)
+        if silence_ns >= self._stale_ns and not member.is_stale:
+            self.recorder.stale += 1
+        member.is_stale = False
+
     def take_record(self) -> Record:
         """End the interval under way and return its raw record."""
         now_ns = time.monotonic_ns()
         self.book.expire(now_ns)
+        self._look_for_silence(now_ns)
         cpu_s = self._vitals.cpu_s()
         gauges = {
             "clients": len(self.members),
@@ -91,7 +106,9 @@ class Crowd:
             "cpu_s": round(cpu_s - self._cpu_s, 6),
             "rss_bytes": self._vitals.rss_bytes(),
             "loop_lag_us": round(self._lag.take_worst_s() * 1e6),
+            "silence_us": self._silence_ns // 1000,
         }
+        self._silence_ns = self.noticed_ns = 0
         seconds = (now_ns - self._taken_ns) / 1e9
         self._cpu_s, self._taken_ns = cpu_s, now_ns
         self._read_clocks()
@@ -111,6 +128,12 @@ class Crowd:
                     break
         return broken
 
+    def listening_descriptors(self, most: int) -> list[int]:
+        """Return the sockets of at most `most` connected subscribers, spread evenly over all of them."""
+        members = [member for member in self.members if member.check is not None]
+        found = [member.fileno() for member in members[:: -(-len(members) // most) or 1]]
+        return [descriptor for descriptor in found if descriptor >= 0]
+
     def stop_sending(self) -> None:
         """Nobody connects, comes back or sends from now on; what is connected stays and listens."""
         self.stopping = True
@@ -126,6 +149,16 @@ class Crowd:
         while self.recorder.connected:
             await asyncio.sleep(0.005)
         self._lag.stop()
+
+    def _look_for_silence(self, now_ns: int) -> None:
+        """Take into account the silence of streams that still last."""
+        for member in self.members:
+            if member.check is not None and member.is_connected:
+                silence_ns = now_ns - member.heard_ns
+                self._silence_ns = max(self._silence_ns, silence_ns)
+                if silence_ns >= self._stale_ns and not member.is_stale:
+                    member.is_stale = True
+                    self.recorder.stale += 1
 
     def _totals(self) -> dict[str, int]:
         totals = dict.fromkeys(STREAM_COUNTERS, 0)
@@ -148,9 +181,25 @@ class Member:
     Attributes:
         name: the address that the server's `hello` named, until then "client-N".
         check: the state of its stream; None for a client that takes none.
+        due_ns: when it was to be connected for the first time; 0 once it was.
+        heard_ns: when it last heard of its stream, or was connected.
+        is_stale: whether the silence that lasts was counted.
     """
 
-    __slots__ = ("_backoff", "_connection", "_retry", "check", "crowd", "name", "number", "subprotocol")
+    __slots__ = (
+        "_attempt_ns",
+        "_backoff",
+        "_connection",
+        "_retry",
+        "check",
+        "crowd",
+        "due_ns",
+        "heard_ns",
+        "is_stale",
+        "name",
+        "number",
+        "subprotocol",
+    )
 
     def __init__(self, crowd: Crowd, number: int, subprotocol: str | None) -> None:
         self.crowd = crowd
@@ -161,10 +210,20 @@ class Member:
         self._backoff = Backoff()
         self._connection: Connection | None = None
         self._retry: asyncio.TimerHandle | None = None
+        self._attempt_ns = 0
+        self.due_ns = 0
+        self.heard_ns = 0
+        self.is_stale = False
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether it has a connection now."""
+        return self._connection is not None
 
     def connect(self) -> None:
         """Begin an attempt; clients, and attempts, take turns at the targets."""
         self._retry = None
+        self._attempt_ns = time.monotonic_ns()
         targets = self.crowd.targets
         target = targets[(self.number + self._backoff.attempts) % len(targets)]
         self.crowd.connector.connect(target, self, self.subprotocol)
@@ -180,11 +239,21 @@ class Member:
         if self._connection is not None:
             self._connection.close()
 
+    def fileno(self) -> int:
+        """Return the descriptor of its connection, -1 where there is none."""
+        return -1 if self._connection is None else self._connection.fileno()
+
     def on_open(self, connection: Connection) -> None:
         """See `client.Listener`."""
         self._connection = connection
         self._backoff.reset()
-        self.crowd.recorder.opened()
+        recorder, now_ns = self.crowd.recorder, time.monotonic_ns()
+        self.heard_ns, self.is_stale = now_ns, False
+        recorder.opened()
+        recorder.connect.record((now_ns - self._attempt_ns) // 1000)
+        if self.due_ns:
+            recorder.connect_response.record((now_ns - self.due_ns) // 1000)
+            self.due_ns = 0
 
     def on_text(self, text: str, received_ns: int) -> None:
         """See `client.Listener`."""

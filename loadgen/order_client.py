@@ -1,7 +1,7 @@
-"""The request/reply client of 2012: sends an order every 50 to 300 ms, one interval a client, and times answers.
+"""The clients that order and time the answers: one that is told when, and that of 2012, which keeps its own time.
 
-Made by `classic.py`. Open loop: an order is due when the schedule says, whatever became of the one before; one
-that is due while the client is not connected is counted as unsent, never sent later in a burst.
+Made by `run.py` and `classic.py`. Open loop: an order is due when the schedule says, whatever became of the one
+before; one that is due while the client is not connected is counted as unsent, never sent later in a burst.
 """
 
 import asyncio
@@ -22,32 +22,27 @@ INTERVAL_MS = (50.0, 300.0)
 _ANSWER_PREFIX = f'{{"event":"{events.ORDER_RESPONSE}","data":'
 
 
-class OrderClient(Member):
-    """One client that orders. It offers the subprotocol, so that it is sent no updates."""
+class OrderSender(Member):
+    """One client that orders when it is told to. It offers the subprotocol, so that it is sent no updates."""
 
-    __slots__ = ("_due_ns", "_max_rows", "_schedule", "_start_ns", "_timer")
+    __slots__ = ("_max_rows",)
 
     def __init__(self, crowd: Crowd, number: int, max_rows: int) -> None:
         super().__init__(crowd, number, subprotocol=events.SUBPROTOCOL)
         self._max_rows = max_rows
-        self._schedule = one_random_interval(crowd.random, *INTERVAL_MS)
-        self._start_ns = 0  # the schedule begins when the client is first connected
-        self._due_ns = 0
-        self._timer: asyncio.TimerHandle | None = None
 
-    def on_open(self, connection: Connection) -> None:
-        """See `client.Listener`; the first time it starts the schedule, which never stops for anything."""
-        super().on_open(connection)
-        if not self._start_ns and not self.crowd.stopping:
-            self._start_ns = time.monotonic_ns()
-            self._plan_next()
-
-    def stop_sending(self) -> None:
-        """Order no more; answers are still taken."""
-        super().stop_sending()
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+    def send_order(self, due_ns: int) -> None:
+        """Send the order that was due at `due_ns`, or count it as unsent."""
+        connection, crowd = self._connection, self.crowd
+        if connection is None or crowd.book.full:
+            crowd.recorder.orders_unsent += 1
+            return
+        request = crowd.next_request()
+        payload = self._order(request)
+        now_ns = time.monotonic_ns()
+        # uvloop's timers are whole milliseconds: one may be early, and an answer is never owed before it.
+        crowd.book.send(request, self.number, min(due_ns, now_ns), now_ns)
+        connection.send_text(payload)
 
     def on_text(self, text: str, received_ns: int) -> None:
         """Dispatch one event; what is not one is counted, and the client lives."""
@@ -63,25 +58,6 @@ class OrderClient(Member):
                 self.crowd.recorder.errors[f"server error {str(data.get('code'))[:40]}"] += 1
         except BAD_MESSAGE:
             self.crowd.recorder.errors["bad message"] += 1
-
-    def _plan_next(self) -> None:
-        self._due_ns = self._start_ns + next(self._schedule)
-        delay_s = (self._due_ns - time.monotonic_ns()) / 1e9
-        self._timer = self.crowd.loop.call_later(max(0.0, delay_s), self._send_due)
-
-    def _send_due(self) -> None:
-        """Send the order that is due; a loop that fell behind finds the next one due at once."""
-        connection, crowd = self._connection, self.crowd
-        if connection is None or crowd.book.full:
-            crowd.recorder.orders_unsent += 1
-        else:
-            request = crowd.next_request()
-            payload = self._order(request)
-            now_ns = time.monotonic_ns()
-            # uvloop's timers are whole milliseconds: one may be early, and an answer is never owed before it.
-            crowd.book.send(request, self.number, min(self._due_ns, now_ns), now_ns)
-            connection.send_text(payload)
-        self._plan_next()
 
     def _order(self, request: int) -> bytes:
         now_ms = time.time_ns() // 1_000_000
@@ -110,3 +86,40 @@ class OrderClient(Member):
         crowd.recorder.service.record(times.service_ns // 1000)
         crowd.recorder.response.record(times.response_ns // 1000)
         crowd.metrics.record(self.name, response_ms, data_bytes_of(text, data, _ANSWER_PREFIX))
+
+
+class OrderClient(OrderSender):
+    """The request/reply client of 2012: an order every 50 to 300 ms, one interval a client."""
+
+    __slots__ = ("_due_ns", "_schedule", "_start_ns", "_timer")
+
+    def __init__(self, crowd: Crowd, number: int, max_rows: int) -> None:
+        super().__init__(crowd, number, max_rows)
+        self._schedule = one_random_interval(crowd.random, *INTERVAL_MS)
+        self._start_ns = 0  # the schedule begins when the client is first connected
+        self._due_ns = 0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def on_open(self, connection: Connection) -> None:
+        """See `client.Listener`; the first time it starts the schedule, which never stops for anything."""
+        super().on_open(connection)
+        if not self._start_ns and not self.crowd.stopping:
+            self._start_ns = time.monotonic_ns()
+            self._plan_next()
+
+    def stop_sending(self) -> None:
+        """Order no more; answers are still taken."""
+        super().stop_sending()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _plan_next(self) -> None:
+        self._due_ns = self._start_ns + next(self._schedule)
+        delay_s = (self._due_ns - time.monotonic_ns()) / 1e9
+        self._timer = self.crowd.loop.call_later(max(0.0, delay_s), self._send_due)
+
+    def _send_due(self) -> None:
+        """Send the order that is due; a loop that fell behind finds the next one due at once."""
+        self.send_order(self._due_ns)
+        self._plan_next()

@@ -204,6 +204,11 @@ class RawConnection(asyncio.Protocol):
             loop = asyncio.get_running_loop()
             self._close_timer = loop.call_later(CLOSE_TIMEOUT_S, self._transport.abort)
 
+    def fileno(self) -> int:
+        """See `client.Connection`."""
+        used = None if self._transport is None else self._transport.get_extra_info("socket")
+        return -1 if used is None else int(used.fileno())
+
     def _shake_hands(self, data: bytes) -> bytes | None:
         if self._handshake is None:
             return None

@@ -35,6 +35,10 @@ class Subscriber(Member):
 
     def on_text(self, text: str, received_ns: int) -> None:
         """Dispatch one event; what is not one is counted, and the client lives."""
+        silence_ns = received_ns - self.heard_ns
+        if silence_ns > self.crowd.noticed_ns:
+            self.crowd.notice_silence(self, silence_ns)
+        self.heard_ns = received_ns
         try:
             message = ujson.loads(text)
             event = message["event"]

@@ -33,6 +33,7 @@ COUNTERS = (
     "data_bytes",
     "heartbeats",
     "negative_latencies",
+    "stale",
     "orders_sent",
     "orders_answered",
     "orders_rejected",
@@ -43,7 +44,10 @@ COUNTERS = (
     "orders_unsent",
     *STREAM_COUNTERS,
 )
-HISTOGRAMS = ("delivery_us", "service_us", "response_us")
+STALE_AFTER_S = 15.0
+"""A stream that says nothing for so long is stale; our gateway sends a heartbeat every 10 s at the latest."""
+
+HISTOGRAMS = ("delivery_us", "service_us", "response_us", "connect_us", "connect_response_us")
 
 
 class Recorder:
@@ -55,6 +59,8 @@ class Recorder:
 
     __slots__ = (
         "_before",
+        "connect",
+        "connect_response",
         "connected",
         "connected_low",
         "connects",
@@ -69,6 +75,7 @@ class Recorder:
         "orders_unsent",
         "response",
         "service",
+        "stale",
     )
 
     def __init__(self) -> None:
@@ -78,6 +85,8 @@ class Recorder:
         self.delivery = Histogram()
         self.service = Histogram()
         self.response = Histogram()
+        self.connect = Histogram()
+        self.connect_response = Histogram()
         self.errors: Counter[str] = Counter()
         # Totals of the run.
         self.connects = 0
@@ -88,6 +97,7 @@ class Recorder:
         self.heartbeats = 0
         self.negative_latencies = 0
         self.orders_unsent = 0
+        self.stale = 0
 
     def opened(self) -> None:
         """A client is connected."""
@@ -126,7 +136,8 @@ class Recorder:
         for name, value in now.items():
             record[name] = value - self._before.get(name, 0)
         record["errors"] = dict(self.errors)
-        for name, histogram in zip(HISTOGRAMS, (self.delivery, self.service, self.response), strict=True):
+        histograms = (self.delivery, self.service, self.response, self.connect, self.connect_response)
+        for name, histogram in zip(HISTOGRAMS, histograms, strict=True):
             record[name] = dict(histogram.sparse()) if histogram.count else {}
             if histogram.count:
                 histogram.clear()

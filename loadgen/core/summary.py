@@ -41,8 +41,24 @@ class Summary:
             self._peaks[name] = max(self._peaks[name], record[name])
         self._last = record
 
+    @property
+    def seconds(self) -> float:
+        """The length of all intervals together."""
+        return self._seconds
+
+    def histogram(self, name: str) -> Histogram:
+        """Return one of `HISTOGRAMS`, to be read."""
+        return self._histograms[name]
+
     def as_dict(self) -> Record:
         """Return the summary: counters of the whole run, percentiles in microseconds, peaks."""
+        return {
+            **self.counts(),
+            **{name: percentiles(histogram) for name, histogram in self._histograms.items()},
+        }
+
+    def counts(self) -> Record:
+        """Return the summary without its percentiles, which take the time to walk through all buckets."""
         return {
             "seconds": round(self._seconds, 3),
             "clients": self._peaks["clients"],
@@ -51,7 +67,6 @@ class Summary:
             **{name: self._counters[name] for name in COUNTERS},
             "orders_outstanding": self._last.get("orders_outstanding", 0),
             "errors": dict(self._errors),
-            **{name: percentiles(histogram) for name, histogram in self._histograms.items()},
             "cpu_s": round(self._cpu_s, 3),
             "rss_bytes_peak": self._peaks["rss_bytes"],
             "loop_lag_us_peak": self._peaks["loop_lag_us"],

@@ -39,6 +39,9 @@ class Script:
     def send_text(self, payload: bytes) -> None:
         self.sent.append(json.loads(payload)["data"])
 
+    def fileno(self) -> int:
+        return -1
+
     def close(self) -> None:
         assert self.listener is not None
         listener = self.listener

@@ -1,0 +1,200 @@
+"""PURE: the figures of a run, from its records alone: what is quoted, and what there are too few samples for.
+
+`run.py` adds each record as it is made, for the live view and the verdict; `report.py` adds those of a run folder
+and gets the same. Which records make which figure:
+
+- latencies and rates of deliveries: those of phase `measure`;
+- latencies of orders: `measure` and `drain`, in which the last orders are answered (without them the slowest
+  answers would be left out);
+- latencies of connections, counts of faults, errors and ends: the whole run.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from execgate.measure.histogram import Histogram
+from loadgen.core.recorder import Record
+from loadgen.core.summary import PERCENTILES, Summary
+
+RAMP, WARM_UP, MEASURE, DRAIN = "ramp", "warm-up", "measure", "drain"
+BEYOND = 10
+"""A percentile is quoted if so many samples are beyond it: 20 for p50, 1,000 for p99, 10,000 for p99.9."""
+SAMPLES_NOTE = f"-: too few samples; a percentile is quoted if {BEYOND} samples are beyond it"
+
+LATENCIES = {  # name -> (histogram of a record, what it is)
+    "delivery": ("delivery_us", "delivery latency, from the publisher's stamp"),
+    "order": ("response_us", "order response time, from when it was due"),
+    "order_service": ("service_us", "order service time, from the real send"),
+    "connect": ("connect_response_us", "time to connect, from when it was due"),
+    "connect_service": ("connect_us", "time to connect, from the attempt that succeeded"),
+}
+_GREATEST = ("behind_us", "loop_lag_us", "clock_step_us", "cpu_share", "rss_bytes", "server_rss_bytes")
+_TIME_SHARES = ("cpu_share", "steal_share", "machine_busy_share", "receive_wait_us")
+_STREAM_COUNTS = ("delivered", "gaps", "missing", "told_gaps", "told_missing", "duplicates", "reorders")
+_ENDS = ("answered", "rejected", "timed_out", "disconnected")
+
+
+def samples_needed(percent: float) -> int:
+    """Return how many samples it takes to quote a percentile; the greatest of all is quoted with one."""
+    return 1 if percent == 100 else round(BEYOND * 100 / (100 - percent))
+
+
+def quoted(histogram: Histogram, percent: float) -> int | None:
+    """Return a percentile in microseconds, None where there are too few samples for it."""
+    return histogram.percentile(percent) if histogram.count >= samples_needed(percent) else None
+
+
+def latency_figures(histogram: Histogram) -> dict[str, int | None]:
+    """Return the count and the percentiles that can be quoted; None for those that can't."""
+    figures: dict[str, int | None] = {name: quoted(histogram, percent) for name, percent in PERCENTILES.items()}
+    return {"count": histogram.count, **figures}
+
+
+class Figures:
+    """Records added up. Memory does not grow with the length of the run.
+
+    Attributes:
+        whole, measured: sums of all records, and of those of phase `measure`.
+        connected_low: the fewest that were connected while it was measured; None before that.
+        lagging: measured records whose loop was late by more than `LAGGING_US`.
+        records: how many were measured.
+    """
+
+    LAGGING_US = 20_000
+
+    def __init__(self, records: Iterable[Mapping[str, Any]] = ()) -> None:
+        self.whole = Summary()
+        self.measured = Summary()
+        self._answered = Summary()  # measured and drained
+        self._time: Counter[str] = Counter()
+        self._greatest: dict[str, float] = {}
+        self._server_cpu_s: float | None = None
+        self.connected_low: int | None = None
+        self._silence_us = 0
+        self.lagging = 0
+        self.records = 0
+        for record in records:
+            self.add(record)
+
+    def add(self, record: Mapping[str, Any]) -> None:
+        """Add one record of a run."""
+        self.whole.add(record)
+        self._silence_us = max(self._silence_us, record["silence_us"])
+        phase = record["phase"]
+        if phase in (MEASURE, DRAIN):
+            self._answered.add(record)
+        if phase == MEASURE:
+            self.measured.add(record)
+            self._add_health(record)
+
+    def _add_health(self, record: Mapping[str, Any]) -> None:
+        self.records += 1
+        for name in _TIME_SHARES:
+            self._time[name] += record[name] * record["seconds"]
+        for name in _GREATEST:
+            if record.get(name) is not None:
+                self._greatest[name] = max(self._greatest.get(name, 0), abs(record[name]))
+        self.lagging += record["loop_lag_us"] > self.LAGGING_US
+        low = record["connected_low"]
+        self.connected_low = low if self.connected_low is None else min(self.connected_low, low)
+        if record.get("server_cpu_s") is not None:
+            self._server_cpu_s = (self._server_cpu_s or 0.0) + record["server_cpu_s"]
+
+    def histogram(self, latency: str) -> Histogram:
+        """Return the histogram of one of `LATENCIES`."""
+        field = LATENCIES[latency][0]
+        if latency.startswith("connect"):
+            return self.whole.histogram(field)
+        return (self.measured if latency == "delivery" else self._answered).histogram(field)
+
+    def greatest(self, name: str) -> float:
+        """Return the greatest of a record's field while it was measured, 0 where it was never told."""
+        return self._greatest.get(name, 0)
+
+    def mean(self, name: str) -> float:
+        """Return a record's field, averaged over the time that was measured."""
+        return self._time[name] / self.measured.seconds if self.measured.seconds else 0.0
+
+    def as_dict(self) -> Record:
+        """Return everything that a report shows: latencies in microseconds, counts, rates a second."""
+        whole, measured = self.whole.counts(), self.measured.counts()
+        seconds = self.measured.seconds
+
+        def rate(name: str) -> float:
+            return round(measured[name] / seconds, 3) if seconds else 0.0
+
+        return {
+            "seconds": round(seconds, 3),
+            "latencies": {name: latency_figures(self.histogram(name)) for name in LATENCIES},
+            "rates": {
+                "delivered_per_s": rate("delivered"),
+                "data_bytes_per_s": rate("data_bytes"),
+                "orders_sent_per_s": rate("orders_sent"),
+                "orders_answered_per_s": rate("orders_answered"),
+            },
+            "streams": {name: whole[name] for name in (*_STREAM_COUNTS, "epoch_changes", "stale")}
+            | {"lost": lost(whole), "silence_us": int(self._silence_us)},
+            "orders": {
+                name: whole[f"orders_{name}"]
+                for name in ("sent", *_ENDS, "outstanding", "late", "unexpected", "unsent")
+            },
+            "connections": {
+                "clients": whole["clients"],
+                "connects": whole["connects"],
+                "disconnects": whole["disconnects"],
+                "given_up": whole["given_up"],
+                "connected_low": self.connected_low,
+            },
+            "errors": whole["errors"],
+            "client": {
+                "cpu_share": round(self.mean("cpu_share"), 4),
+                "cpu_share_greatest": round(self.greatest("cpu_share"), 4),
+                "rss_bytes": int(self.greatest("rss_bytes")),
+                "loop_lag_us": int(self.greatest("loop_lag_us")),
+                "behind_us": int(self.greatest("behind_us")),
+                "receive_wait_us": round(self.mean("receive_wait_us")),
+                "clock_step_us": int(self.greatest("clock_step_us")),
+                "steal_share": round(self.mean("steal_share"), 4),
+                "machine_busy_share": round(self.mean("machine_busy_share"), 4),
+            },
+            "server": None
+            if self._server_cpu_s is None or not seconds
+            else {
+                "cpu_share": round(self._server_cpu_s / seconds, 4),
+                "rss_bytes": int(self.greatest("server_rss_bytes")),
+            },
+        }
+
+
+def lost(counters: Mapping[str, int]) -> int:
+    """Return the updates that did not come, whether or not the server told."""
+    return counters["missing"] + counters["told_missing"]
+
+
+SCALARS = (
+    *(
+        *_STREAM_COUNTS,
+        "lost",
+        "epoch_changes",
+        "stale",
+    ),
+    *("connects", "disconnects", "given_up", "errors"),
+    *(f"orders_{end}" for end in ("sent", *_ENDS, "outstanding", "late", "unexpected", "unsent", "unanswered")),
+    *("delivered_per_s", "data_bytes_per_s", "orders_sent_per_s", "orders_answered_per_s"),
+)
+"""What `scalars` has a number for."""
+
+
+def scalars(figures: Mapping[str, Any]) -> dict[str, float]:
+    """Return the single numbers that a requirement may name (`SCALARS`), from `Figures.as_dict`."""
+    orders = figures["orders"]
+    due = orders["sent"] + orders["unsent"]
+    return {
+        **{name: count for name, count in figures["streams"].items() if name != "silence_us"},
+        **{name: figures["connections"][name] for name in ("connects", "disconnects", "given_up")},
+        "errors": sum(figures["errors"].values()),
+        **{f"orders_{name}": count for name, count in orders.items()},
+        "orders_unanswered": due - orders["answered"] - orders["rejected"],
+        **figures["rates"],
+    }

@@ -1,0 +1,198 @@
+"""PURE: what a run's figures say, as tables; and tables as text, Markdown and HTML. Content is made once, here.
+
+Called at the end of a run and by `report.py`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+from loadgen.core.figures import LATENCIES, SAMPLES_NOTE
+from loadgen.core.summary import PERCENTILES
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Cells are text; the first column is left-aligned, the others are numbers unless `texts`."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: Sequence[tuple[str, ...]] = ()
+    note: str = ""
+    texts: bool = False
+
+
+def tables_of(figures: Mapping[str, Any], verdict: Mapping[str, Any], end: Mapping[str, Any]) -> list[Table]:
+    """Return everything that is told of a run, in the order in which it is read.
+
+    Args:
+        figures: `Figures.as_dict`.
+        verdict: `Verdict.as_dict`.
+        end: what `end.json` holds; empty for a run that was killed.
+    """
+    tables = [_verdict(verdict), _latencies(figures), _rates(figures), _counts(figures), _health(figures)]
+    if end.get("broken_streams"):
+        rows = [(name, what) for name, what in end["broken_streams"].items()]
+        tables.append(Table("First streams that were not whole", ("client", "what was wrong"), rows, texts=True))
+    if end.get("failures"):
+        rows = [(why, f"{times:,}") for why, times in end["failures"].items()]
+        tables.append(Table("Why clients could not connect", ("reason", "times"), rows))
+    return [table for table in tables if table.rows]
+
+
+def _verdict(verdict: Mapping[str, Any]) -> Table:
+    rows = [("verdict", verdict["verdict"])]
+    rows += [(reason["level"], reason["text"]) for reason in verdict["reasons"]]
+    rows += [("incomplete", text) for text in verdict["incomplete"]]
+    words = {True: "held", False: "BROKEN", None: "not to be told"}
+    rows += [
+        (words[judged["held"]], f"{judged['requirement']}: {judged['found']}")
+        for judged in verdict["requirements"]
+    ]
+    return Table("May it be believed, and did it hold?", ("", ""), rows, texts=True)
+
+
+def _latencies(figures: Mapping[str, Any]) -> Table:
+    rows = []
+    short = False
+    for name, (_, what) in LATENCIES.items():
+        latency = figures["latencies"][name]
+        if latency["count"]:
+            rows.append((what, f"{latency['count']:,}", *(milliseconds(latency[at]) for at in PERCENTILES)))
+            short |= any(latency[at] is None for at in PERCENTILES)
+    return Table("Latencies, in ms", ("", "samples", *PERCENTILES), rows, note=SAMPLES_NOTE if short else "")
+
+
+def _rates(figures: Mapping[str, Any]) -> Table:
+    rates = figures["rates"]
+    rows = [
+        (what, f"{rates[name]:,.1f}")
+        for what, name in (
+            ("updates delivered", "delivered_per_s"),
+            ("bytes of their data", "data_bytes_per_s"),
+            ("orders sent", "orders_sent_per_s"),
+            ("orders answered", "orders_answered_per_s"),
+        )
+        if rates[name]
+    ]
+    return Table(f"Rates a second, over {figures['seconds']:g} s", ("", "a second"), rows)
+
+
+def _counts(figures: Mapping[str, Any]) -> Table:
+    streams, orders, connections = figures["streams"], figures["orders"], figures["connections"]
+    rows = []
+    if any(streams[name] for name in ("delivered", "lost", "stale")):
+        rows += [
+            ("updates delivered", f"{streams['delivered']:,}"),
+            ("updates lost, whether told or not", f"{streams['lost']:,}"),
+            ("gaps that were not told / updates in them", f"{streams['gaps']:,} / {streams['missing']:,}"),
+            ("gaps that were told / updates in them", f"{streams['told_gaps']:,} / {streams['told_missing']:,}"),
+            ("duplicates / out of order", f"{streams['duplicates']:,} / {streams['reorders']:,}"),
+            ("new epochs", f"{streams['epoch_changes']:,}"),
+            ("streams that went stale", f"{streams['stale']:,}"),
+            ("longest silence of a stream", f"{streams['silence_us'] / 1e6:.2f} s"),
+        ]
+    if orders["sent"] or orders["unsent"]:
+        ends = ("answered", "rejected", "timed_out", "disconnected", "outstanding")
+        rows.append(("orders sent", f"{orders['sent']:,}"))
+        rows += [(f"... of them {end.replace('_', ' ')}", f"{orders[end]:,}") for end in ends]
+        rows.append(("orders due but not sent", f"{orders['unsent']:,}"))
+        rows.append(("answers too late / to nothing", f"{orders['late']:,} / {orders['unexpected']:,}"))
+    rows += [
+        ("clients", f"{connections['clients']:,}"),
+        ("connections made / lost", f"{connections['connects']:,} / {connections['disconnects']:,}"),
+        ("clients that gave up", f"{connections['given_up']:,}"),
+    ]
+    if connections["connected_low"] is not None:
+        rows.append(("fewest connected while it was measured", f"{connections['connected_low']:,}"))
+    rows += [(f"error: {kind}", f"{count:,}") for kind, count in sorted(figures["errors"].items())]
+    return Table("Counts of the whole run", ("", "count"), rows)
+
+
+def _health(figures: Mapping[str, Any]) -> Table:
+    client, server = figures["client"], figures["server"]
+    rows = [
+        (
+            "load generator: CPU, mean / greatest",
+            f"{client['cpu_share']:.0%} / {client['cpu_share_greatest']:.0%}",
+        ),
+        ("load generator: memory, greatest", mebibytes(client["rss_bytes"])),
+        ("load generator: event loop late, greatest", f"{milliseconds(client['loop_lag_us'])} ms"),
+        ("load generator: behind its schedule, greatest", f"{milliseconds(client['behind_us'])} ms"),
+        ("load generator: updates waited unread, mean", f"{milliseconds(client['receive_wait_us'])} ms"),
+        ("machine: busy / stolen, mean", f"{client['machine_busy_share']:.0%} / {client['steal_share']:.1%}"),
+        ("machine: clock moved in a record, greatest", f"{milliseconds(client['clock_step_us'])} ms"),
+    ]
+    if server is not None:
+        rows += [
+            ("server: CPU, mean (100 % is one core)", f"{server['cpu_share']:.0%}"),
+            ("server: memory, greatest", mebibytes(server["rss_bytes"])),
+        ]
+    return Table("Who worked", ("", ""), rows)
+
+
+def milliseconds(value_us: float | None) -> str:
+    """Return microseconds as milliseconds; "-" for a figure that can't be supported."""
+    return "-" if value_us is None else f"{value_us / 1000:,.2f}"
+
+
+def mebibytes(value: int) -> str:
+    """Return bytes in MiB."""
+    return f"{value / 2**20:,.0f} MiB"
+
+
+def as_text(tables: Sequence[Table]) -> str:
+    """Return tables for a terminal."""
+    return "\n\n".join(_text(table) for table in tables)
+
+
+def _text(table: Table) -> str:
+    has_heading = any(table.columns)
+    lines = [table.columns, *table.rows] if has_heading else table.rows
+    widths = [max(len(line[column]) for line in lines) for column in range(len(table.columns))]
+    shown = [f"{table.title}"]
+    for line in lines:
+        first, *rest = line
+        cells = [first.ljust(widths[0])]
+        cells += [cell if table.texts else cell.rjust(width) for cell, width in zip(rest, widths[1:], strict=True)]
+        shown.append("  " + "  ".join(cells).rstrip())
+    return "\n".join([*shown, *([f"  {table.note}"] if table.note else [])])
+
+
+def as_markdown(tables: Sequence[Table]) -> str:
+    """Return tables for a page of Markdown."""
+    return "\n\n".join(_markdown(table) for table in tables) + "\n"
+
+
+def _markdown(table: Table) -> str:
+    rule = ["---", *(["---" if table.texts else "---:"] * (len(table.columns) - 1))]
+    lines = [table.columns, tuple(rule), *table.rows]
+    rows = ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines]
+    return "\n".join([f"## {table.title}", "", *rows, *(["", table.note] if table.note else [])])
+
+
+def as_html(tables: Sequence[Table]) -> str:
+    """Return tables as HTML sections; every cell is escaped."""
+    return "\n".join(_html(table) for table in tables)
+
+
+def _html(table: Table) -> str:
+    kind = ' class="texts"' if table.texts else ""
+    head = ""
+    if any(table.columns):
+        head = (
+            "<thead><tr>"
+            + "".join(f'<th scope="col">{escape(name)}</th>' for name in table.columns)
+            + "</tr></thead>"
+        )
+    body = "".join(
+        f'<tr><th scope="row">{escape(row[0])}</th>'
+        + "".join(f"<td>{escape(cell)}</td>" for cell in row[1:])
+        + "</tr>"
+        for row in table.rows
+    )
+    note = f"<p>{escape(table.note)}</p>" if table.note else ""
+    return (
+        f"<section><h2>{escape(table.title)}</h2><table{kind}>{head}<tbody>{body}</tbody></table>{note}</section>"
+    )

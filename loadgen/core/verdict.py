@@ -1,0 +1,220 @@
+"""PURE: may a run be believed? And did it hold to what was required?
+
+Called when a run is over, and by the report with the records of a run folder: both come to the same. The limits
+are ours, not laws: each is where, in docs/loadgen.md's trials, figures began to tell of the client.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from loadgen.core.figures import Figures
+from loadgen.core.requirement import Judged, Requirement
+
+VALID, SUSPECT, INVALID = "VALID", "SUSPECT", "INVALID"
+LEVELS = (VALID, SUSPECT, INVALID)
+"""From good to bad."""
+IS_HELD, IS_INCOMPLETE, IS_INVALID, IS_BROKEN = "held", "incomplete", "invalid", "broken"
+"""What a run comes to, for an exit status."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """From `suspect` on a figure makes a run SUSPECT, from `invalid` on INVALID."""
+
+    suspect: float
+    invalid: float
+
+    def level(self, value: float) -> str:
+        """Return what a figure makes of a run."""
+        return INVALID if value >= self.invalid else SUSPECT if value >= self.suspect else VALID
+
+
+CPU_SHARE = Limit(0.70, 0.90)
+"""Of one core, by a process of the load generator, on average: a queue grows long before a core is full."""
+BEHIND_US = Limit(20_000, 200_000)
+"""The greatest lateness of an order or a connection."""
+LAGGING_SHARE = Limit(0.05, 0.25)
+"""Records in which the loop was late by `Figures.LAGGING_US`."""
+RECEIVE_WAIT = Limit(0.10, 0.50)
+"""How long updates waited unread in the client's sockets, as a share of the median latency, and ..."""
+RECEIVE_WAIT_US = Limit(200, 2_000)
+"""... in itself: one thread that serves many sockets at once lets the last of them wait, however fast it is."""
+CLOCK_STEP_US = Limit(1_000, 10_000)
+"""Of the wall clock against the monotonic one, between two records; a clock that is only slewed moves 0.5 ms/s."""
+STEAL_SHARE = Limit(0.01, 0.05)
+"""Of the machine's CPU time, taken by the hypervisor for others."""
+NEGATIVE_SHARE = Limit(1e-9, 0.001)
+"""Updates that were stamped in the future."""
+MACHINE_BUSY = 0.97
+"""Of the machine's CPU time: the client waits for a core, though it uses little itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What was asked for."""
+
+    subscribers: int
+    clients: int
+    measure_s: float
+    orders_per_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why a run is not VALID."""
+
+    level: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether to believe a run, and whether it held.
+
+    Attributes:
+        level: the worst of the reasons'.
+        incomplete: why the run is no answer to what was asked, though what it has may be right.
+    """
+
+    level: str
+    reasons: tuple[Reason, ...]
+    incomplete: tuple[str, ...]
+    requirements: tuple[Judged, ...]
+
+    @property
+    def outcome(self) -> str:
+        """Return the one word that counts: numbers that can't be believed break no requirement."""
+        if self.level == INVALID:
+            return IS_INVALID
+        if any(judged.held is False for judged in self.requirements):
+            return IS_BROKEN
+        if self.incomplete or any(judged.held is None for judged in self.requirements):
+            return IS_INCOMPLETE
+        return IS_HELD
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it for `verdict.json`."""
+        return {
+            "verdict": self.level,
+            "reasons": [{"level": reason.level, "text": reason.text} for reason in self.reasons],
+            "incomplete": list(self.incomplete),
+            "requirements": [
+                {"requirement": judged.text, "held": judged.held, "found": judged.found}
+                for judged in self.requirements
+            ],
+            "outcome": self.outcome,
+        }
+
+
+def judge(plan: Plan, figures: Figures, requirements: Sequence[Requirement] = ()) -> Verdict:
+    """Judge a run that is over."""
+    reasons = [reason for reason in _reasons(plan, figures) if reason.level != VALID]
+    level = max((reason.level for reason in reasons), key=LEVELS.index, default=VALID)
+    judged = tuple(requirement.judge(figures) for requirement in requirements)
+    return Verdict(level, tuple(reasons), tuple(_incomplete(plan, figures)), judged)
+
+
+def _reasons(plan: Plan, figures: Figures) -> list[Reason]:
+    if not figures.records:
+        return []
+    told = figures.as_dict()
+    client, measured = told["client"], figures.measured.counts()
+    reasons = [
+        Reason(
+            CPU_SHARE.level(client["cpu_share"]),
+            f"a process of the load generator used {client['cpu_share']:.0%} of a core: "
+            "the client was short of CPU",
+        ),
+        Reason(
+            LAGGING_SHARE.level(figures.lagging / figures.records),
+            f"the client's event loop was late by more than {figures.LAGGING_US / 1000:.0f} ms in "
+            f"{figures.lagging} of {figures.records} records ({client['loop_lag_us'] / 1000:.0f} ms at most)",
+        ),
+        Reason(
+            BEHIND_US.level(client["behind_us"]),
+            f"the pacer fell {client['behind_us'] / 1000:.0f} ms behind its schedule",
+        ),
+        Reason(
+            STEAL_SHARE.level(client["steal_share"]),
+            f"the hypervisor gave {client['steal_share']:.1%} of the machine's CPU time to others (steal)",
+        ),
+        *_offered(plan, measured, figures.measured.seconds),
+        *_clocks(plan, client, measured),
+        *_receive_wait(client, figures),
+    ]
+    if client["machine_busy_share"] >= MACHINE_BUSY:
+        reasons.append(
+            Reason(
+                SUSPECT, f"the client's machine was {client['machine_busy_share']:.0%} busy: it waited for a core"
+            )
+        )
+    if figures.connected_low is not None and figures.connected_low < plan.clients:
+        text = (
+            f"only {figures.connected_low} of {plan.clients} clients were connected at some time while it measured"
+        )
+        reasons.append(Reason(SUSPECT, text))
+    return reasons
+
+
+def _offered(plan: Plan, measured: Mapping[str, Any], seconds: float) -> list[Reason]:
+    """Was the load that was asked for also offered? An order that could not be sent was offered by nobody."""
+    if plan.orders_per_s is None or not seconds:
+        return []
+    due = measured["orders_sent"] + measured["orders_unsent"]
+    scheduled = plan.orders_per_s * seconds
+    # One more or less falls on either side of the window.
+    if due + 1 < 0.99 * scheduled - 1:
+        return [Reason(INVALID, f"only {due} of {scheduled:.0f} scheduled orders came due in time")]
+    if measured["orders_unsent"]:
+        text = f"{measured['orders_unsent']} of {due} orders could not be sent: their client was not connected"
+        return [Reason(SUSPECT, text)]
+    return []
+
+
+def _clocks(plan: Plan, client: Mapping[str, Any], measured: Mapping[str, Any]) -> list[Reason]:
+    if not plan.subscribers:
+        return []  # only the latency of a delivery spans two clocks
+    reasons = [
+        Reason(
+            CLOCK_STEP_US.level(client["clock_step_us"]),
+            f"the wall clock jumped by {client['clock_step_us'] / 1000:.1f} ms: "
+            "delivery latencies are off by as much",
+        )
+    ]
+    if measured["delivered"]:
+        share = measured["negative_latencies"] / measured["delivered"]
+        text = (
+            f"{measured['negative_latencies']} updates came before they were stamped: the clocks of publisher and "
+            "client differ, delivery latencies mean little"
+        )
+        reasons.append(Reason(NEGATIVE_SHARE.level(share), text))
+    return reasons
+
+
+def _receive_wait(client: Mapping[str, Any], figures: Figures) -> list[Reason]:
+    """Had updates to wait for the client to read them? What waited is in the latency, and is not the server's."""
+    wait_us, latency_us = client["receive_wait_us"], figures.histogram("delivery").percentile(50)
+    if not latency_us:
+        return []
+    levels = (RECEIVE_WAIT.level(wait_us / latency_us), RECEIVE_WAIT_US.level(wait_us))
+    text = f"updates waited {wait_us / 1000:.1f} ms on average in the client's sockets before they were read"
+    return [
+        Reason(
+            min(levels, key=LEVELS.index),
+            f"{text}, where the median latency is {latency_us / 1000:.1f} ms",
+        )
+    ]
+
+
+def _incomplete(plan: Plan, figures: Figures) -> list[str]:
+    whole = figures.whole.counts()
+    seconds = figures.measured.seconds
+    found = []
+    if not whole["connects"]:
+        found.append("no client was ever connected")
+    elif plan.subscribers and not whole["delivered"]:
+        found.append("no update came: there is nothing to measure but the connections")
+    if seconds < plan.measure_s - 0.5 or not seconds:
+        found.append(f"measured {seconds:.1f} of {plan.measure_s:g} s")
+    return found

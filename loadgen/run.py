@@ -1,0 +1,256 @@
+"""`execgate loadgen run`: an open loop against a server, kept in a run folder, with a verdict at the end.
+
+The phases of a run, by time alone, whatever the server does:
+
+    ramp      connections are begun at their rate: subscribers, then the clients that order
+    warm-up   the last connections stand, orders flow at their rate
+    measure   what latencies and rates are quoted of
+    drain     no more orders; those on their way are answered or time out
+
+Called by `app.py`. Each record is written, added to the figures and shown, in that order.
+"""
+
+import asyncio
+import sys
+import time
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+from random import Random
+
+import ujson
+
+from execgate.measure.classic import ClassicMetrics
+from execgate.measure.pacer import constant_rate
+from execgate.service.exits import EXIT_BROKEN, EXIT_FAILED, EXIT_INCOMPLETE, EXIT_INVALID, EXIT_OK
+from execgate.service.heap import Heap
+from execgate.service.lifecycle import Stop
+from execgate.service.vitals import ProcessTrees
+from loadgen.classic import check_output, resolved
+from loadgen.config import RunConfig
+from loadgen.core import verdict as verdicts
+from loadgen.core.figures import DRAIN, MEASURE, RAMP, WARM_UP, Figures
+from loadgen.core.junit import junit_xml
+from loadgen.core.orders import OrderBook
+from loadgen.core.recorder import Record
+from loadgen.core.report import Report, make_report
+from loadgen.core.screen import Progress
+from loadgen.core.tables import as_text
+from loadgen.crowd import Crowd
+from loadgen.live import Live
+from loadgen.manifest import describe_run
+from loadgen.order_client import OrderSender
+from loadgen.pacing import Paced
+from loadgen.raw_client import RawConnector
+from loadgen.run_folder import RunFolder, default_name
+from loadgen.subscriber import Subscriber
+from loadgen.watching import MOST_SOCKETS, MachineWatch, ReceiveQueue
+
+EXIT_OF = {
+    verdicts.IS_HELD: EXIT_OK,
+    verdicts.IS_INCOMPLETE: EXIT_INCOMPLETE,
+    verdicts.IS_INVALID: EXIT_INVALID,
+    verdicts.IS_BROKEN: EXIT_BROKEN,
+}
+"""What a run comes to -> exit status."""
+_DRAIN_MORE_S = 0.1
+
+
+class Health:
+    """What a record tells of the load generator's own side: whether its figures are the server's."""
+
+    def __init__(self, config: RunConfig, crowd: Crowd, paced: Sequence[Paced]) -> None:
+        self._crowd = crowd
+        self._paced = paced
+        self._machine = MachineWatch()
+        self._queue = ReceiveQueue(lambda: crowd.listening_descriptors(MOST_SOCKETS))
+        self._servers = ProcessTrees(config.server_pid) if config.server_pid else None
+        self._wall_offset_us = crowd.wall_offset_us
+
+    def start(self) -> None:
+        """Begin to watch."""
+        self._queue.start()
+        if self._servers is not None:
+            self._servers.take()
+
+    def stop(self) -> None:
+        """Watch no more."""
+        self._queue.stop()
+
+    def take(self, record: Record) -> Record:
+        """Return what is to be added to the record that was just taken."""
+        seconds = record["seconds"]
+        busy, steal = self._machine.take()
+        waiting_bytes = self._queue.take()
+        offset_us, self._wall_offset_us = self._wall_offset_us, self._crowd.wall_offset_us
+        to_each = record["data_bytes"] / record["connected"] if record["connected"] else 0.0
+        health = {
+            "cpu_share": round(record["cpu_s"] / seconds, 4),
+            "machine_busy_share": round(busy, 4),
+            "steal_share": round(steal, 4),
+            "behind_us": max(paced.take_worst_us() for paced in self._paced),
+            "clock_step_us": self._wall_offset_us - offset_us,
+            # By Little's law: what waits in a socket, over what passes through it.
+            "receive_wait_us": round(waiting_bytes * seconds / to_each * 1e6) if to_each else 0,
+        }
+        if self._servers is not None:
+            cpu_s, rss_bytes = self._servers.take()
+            health |= {"server_cpu_s": round(cpu_s, 6), "server_rss_bytes": rss_bytes}
+        return health
+
+
+class LoadRun:
+    """One run, in this process.
+
+    Attributes:
+        figures: of the records so far.
+        broken: the first clients whose streams were not whole, and what was wrong; known once it is over.
+    """
+
+    def __init__(self, config: RunConfig, stop: Stop, folder: RunFolder, live: Live) -> None:
+        self._config = config
+        self._stop = stop
+        self._folder = folder
+        self._live = live
+        self._metrics = ClassicMetrics(0)  # the clients feed it as in 2012; nobody asks for outliers here
+        self._crowd = Crowd(
+            targets=[resolved(target) for target in config.url],
+            connector=RawConnector(config.connect_timeout_ms / 1000, insecure_tls=config.insecure_tls),
+            random=Random(config.seed),
+            metrics=self._metrics,
+            book=OrderBook(round(config.order_timeout_ms * 1e6)),
+            stale_after_s=config.stale_after,
+        )
+        self._senders: list[OrderSender] = []
+        self._turn = 0
+        orders = constant_rate(config.orders_per_s) if config.orders_per_s is not None else iter(())
+        self._connects = Paced(islice(constant_rate(config.connect_rate), config.clients), self._connect)
+        self._orders = Paced(orders, self._order)
+        self._health = Health(config, self._crowd, (self._connects, self._orders))
+        self._heap = Heap()
+        self.figures = Figures()
+        self.broken: dict[str, str] = {}
+
+    @property
+    def failures(self) -> dict[str, int]:
+        """Why clients could not connect, with the number of times."""
+        return self._crowd.failures
+
+    async def run(self) -> None:
+        """Run all phases."""
+        config = self._config
+        self._heap.start()
+        self._health.start()
+        try:
+            self._connects.start(time.monotonic_ns())
+            if await self._phase(RAMP, config.ramp_s):
+                self._orders.start(time.monotonic_ns())
+                if await self._phase(WARM_UP, config.warm_up):
+                    await self._phase(MEASURE, config.for_)
+            self._connects.stop()
+            self._orders.stop()
+            self._crowd.stop_sending()
+            await self._drain()
+        finally:
+            self._health.stop()
+            self._heap.stop()
+            await self._crowd.close()
+
+    async def _phase(self, name: str, seconds: float) -> bool:
+        """Take records until the phase is over; return False where the end was asked for."""
+        start_s = time.monotonic()
+        end_s = due_s = start_s + seconds
+        stopped = False
+        while not stopped and time.monotonic() < end_s:
+            # Whole intervals from the phase's start, however late the loop was; the last one may be shorter.
+            passed = int((time.monotonic() - start_s) / self._config.interval + 1e-6)
+            due_s = min(start_s + (passed + 1) * self._config.interval, end_s)
+            if end_s - due_s < self._config.interval / 2:
+                due_s = end_s
+            stopped = await self._stop.wait(max(0.0, due_s - time.monotonic()))
+            self._take(name, time.monotonic() - start_s, seconds)
+        self._heap.settle(self._crowd.recorder.connected)
+        return not stopped
+
+    async def _drain(self) -> None:
+        """Wait until every order has ended, as all do."""
+        start_s = time.monotonic()
+        most_s = self._config.order_timeout_ms / 1000 + _DRAIN_MORE_S
+        book = self._crowd.book
+        while book.outstanding and time.monotonic() - start_s < most_s:
+            await asyncio.sleep(0.005)
+            book.expire(time.monotonic_ns())
+        self.broken = self._crowd.broken_streams()
+        self._take(DRAIN, time.monotonic() - start_s, most_s)
+
+    def _connect(self, due_ns: int) -> None:
+        crowd = self._crowd
+        number = len(crowd.members)
+        if number < self._config.subscribers:
+            crowd.add(Subscriber(crowd, number), due_ns)
+            return
+        sender = OrderSender(crowd, number, self._config.max_rows)
+        self._senders.append(sender)
+        crowd.add(sender, due_ns)
+
+    def _order(self, due_ns: int) -> None:
+        """The clients that are there take turns."""
+        if not self._senders:  # the loop is so late that none was begun
+            self._crowd.recorder.orders_unsent += 1
+            return
+        self._turn = (self._turn + 1) % len(self._senders)
+        self._senders[self._turn].send_order(due_ns)
+
+    def _take(self, phase: str, phase_s: float, of_s: float) -> None:
+        """End the interval under way: write it, add it up, show it."""
+        record = self._crowd.take_record()
+        self._metrics.take()
+        record = {"phase": phase, **record, **self._health.take(record)}
+        self._folder.write(record)
+        self.figures.add(record)
+        progress = Progress(self._folder.path.name, phase, phase_s, of_s, self._config.clients)
+        self._live.show(progress, record, self.figures)
+        crowd = self._crowd
+        if crowd.all_given_up and not crowd.ever_connected and len(crowd.members) == self._config.clients:
+            self._stop.request()
+
+
+async def run_load(config: RunConfig, arguments: Sequence[str], stop: Stop) -> int:
+    """Run what `config` says; return the exit status.
+
+    Args:
+        config: the settings.
+        arguments: from which they came, for the manifest.
+        stop: asks for an early end.
+
+    Raises:
+        UsageError: something that was given can't be written or has no address.
+    """
+    check_output("--json", config.json)
+    check_output("--junit", config.junit)
+    name = config.name or default_name()
+    start_s = time.time()
+    manifest = describe_run(config, name, arguments, start_s)
+    try:
+        with RunFolder(Path(config.run_dir) / name, manifest, start_s) as folder:
+            run = LoadRun(config, stop, folder, Live(quiet=config.quiet))
+            await run.run()
+            end = {"failures": run.failures, "broken_streams": run.broken}
+            report = make_report(manifest, run.figures, end)
+            folder.write_end(end, report.verdict.as_dict())
+        _write_files(config, report)
+    except OSError as error:
+        print(f"execgate loadgen: {error.filename or folder.path}: {error.strerror or error}", file=sys.stderr)
+        return EXIT_FAILED
+    print(f"{as_text(report.tables())}\n\nkept in {folder.path}", flush=True)
+    return EXIT_OF[report.verdict.outcome]
+
+
+def _write_files(config: RunConfig, report: Report) -> None:
+    if config.json is not None:
+        text = ujson.dumps(report.as_dict(), indent=2, escape_forward_slashes=False)
+        Path(config.json).write_text(f"{text}\n", encoding="utf-8")
+    if config.junit is not None:
+        seconds = report.figures.measured.seconds
+        text = junit_xml(report.manifest["name"], seconds, report.verdict)
+        Path(config.junit).write_text(text, encoding="utf-8")

@@ -1,0 +1,81 @@
+"""Whether the client's own side was the bottleneck: the machine's CPU, and what its sockets hold unread.
+
+Made by `run.py`, asked once an interval.
+"""
+
+import array
+import ctypes
+import termios
+import threading
+from collections.abc import Callable
+from random import Random
+
+import psutil
+
+_SAMPLES_PER_S = 20.0
+MOST_SOCKETS = 64
+"""Looked at in each sample, which holds the interpreter for some 60 us."""
+
+
+class MachineWatch:
+    """Shares of the whole machine's CPU time since it was last asked."""
+
+    def __init__(self) -> None:
+        self._before = psutil.cpu_times()
+
+    def take(self) -> tuple[float, float]:
+        """Return the share in which no core was idle, and that which the hypervisor took for others (steal)."""
+        now, before = psutil.cpu_times(), self._before
+        self._before = now
+        spent = {name: getattr(now, name) - getattr(before, name) for name in now._fields}
+        for counted_twice in ("guest", "guest_nice"):  # the kernel has them in user and nice
+            spent.pop(counted_twice, None)
+        total = sum(spent.values())
+        if total <= 0:
+            return 0.0, 0.0
+        idle = spent["idle"] + spent.get("iowait", 0.0)
+        return 1 - idle / total, spent.get("steal", 0.0) / total
+
+
+class ReceiveQueue:
+    """How many bytes wait unread in the clients' sockets: a thread looks at random moments.
+
+    The event loop can't look itself: whenever it has time to, it has just read them all.
+    """
+
+    def __init__(self, descriptors: Callable[[], list[int]]) -> None:
+        self._descriptors = descriptors
+        self._watched: list[int] = []
+        self._bytes = 0
+        self._looks = 0
+        self._ended = threading.Event()
+        # Not ctypes.CDLL, which gives up the interpreter for each call and waits for it after each.
+        self._ioctl = ctypes.PyDLL(None).ioctl
+        self._thread = threading.Thread(target=self._watch, name="receive-queue", daemon=True)
+
+    def start(self) -> None:
+        """Begin to look."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Look no more."""
+        self._ended.set()
+        self._thread.join()
+
+    def take(self) -> float:
+        """Return the mean bytes that waited in a socket since the last call, and choose sockets anew."""
+        looks, waiting = self._looks, self._bytes
+        self._looks = self._bytes = 0
+        self._watched = self._descriptors()
+        return waiting / looks if looks else 0.0
+
+    def _watch(self) -> None:
+        random = Random()
+        waiting = array.array("i", [0])
+        address = waiting.buffer_info()[0]
+        while not self._ended.wait(random.uniform(0.5, 1.5) / _SAMPLES_PER_S):
+            for descriptor in self._watched:
+                # One that was closed since, and is maybe another's by now, spoils one look of many.
+                if self._ioctl(descriptor, termios.FIONREAD, ctypes.c_void_p(address)) == 0:
+                    self._bytes += waiting[0]
+                    self._looks += 1

@@ -1,0 +1,116 @@
+"""The verdict: each reason not to believe a run, from which value on, and what a run comes to."""
+
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from loadgen.core.figures import DRAIN, Figures
+from loadgen.core.junit import junit_xml
+from loadgen.core.report import make_report
+from loadgen.core.requirement import parse_requirement
+from loadgen.core.verdict import INVALID, SUSPECT, VALID, Plan, judge
+from tests.unit.loadgen.core.making import histogram, record
+
+PLAN = Plan(subscribers=2, clients=2, measure_s=4.0)
+GOOD: dict[str, Any] = {"delivered": 100, "delivery_us": histogram([5_000] * 100)}
+ORDERS = Plan(0, 2, 4.0, orders_per_s=100.0)
+
+
+def run_of(plan: Plan = PLAN, *requirements: str, **fields: Any) -> Any:
+    """Judge a run of four records that are good apart from `fields`."""
+    figures = Figures(record(**{**GOOD, **fields}) for _ in range(4))
+    return judge(plan, figures, [parse_requirement(text) for text in requirements])
+
+
+@pytest.mark.parametrize(
+    ("fields", "level", "reason"),
+    [
+        ({}, VALID, ""),
+        ({"cpu_share": 0.69}, VALID, ""),
+        ({"cpu_share": 0.7}, SUSPECT, "used 70% of a core"),
+        ({"cpu_share": 0.9}, INVALID, "used 90% of a core"),
+        ({"behind_us": 20_000}, SUSPECT, "fell 20 ms behind"),
+        ({"behind_us": 200_000}, INVALID, "fell 200 ms behind"),
+        ({"loop_lag_us": 20_000}, VALID, ""),
+        ({"loop_lag_us": 20_001}, INVALID, "late by more than 20 ms in 4 of 4 records"),
+        ({"steal_share": 0.01}, SUSPECT, "1.0% of the machine's CPU"),
+        ({"steal_share": 0.05}, INVALID, "5.0% of the machine's CPU"),
+        ({"clock_step_us": -1_000}, SUSPECT, "clock jumped by 1.0 ms"),
+        ({"clock_step_us": 10_000}, INVALID, "clock jumped by 10.0 ms"),
+        ({"machine_busy_share": 0.97}, SUSPECT, "97% busy"),
+        ({"negative_latencies": 1}, INVALID, "4 updates came before they were stamped"),
+        ({"receive_wait_us": 400}, VALID, ""),
+        ({"receive_wait_us": 1_900}, SUSPECT, "1.9 ms on average"),
+        ({"receive_wait_us": 2_600}, INVALID, "2.6 ms on average"),
+        ({"receive_wait_us": 199, "delivery_us": histogram([300] * 100)}, VALID, ""),
+        ({"receive_wait_us": 299, "delivery_us": histogram([300] * 100)}, SUSPECT, "0.3 ms on average"),
+        ({"connected_low": 1}, SUSPECT, "only 1 of 2 clients"),
+    ],
+)
+def test_each_reason_has_its_limits(fields: dict[str, Any], level: str, reason: str) -> None:
+    verdict = run_of(**fields)
+    assert verdict.level == level
+    assert [reason in found.text for found in verdict.reasons] == ([True] if level != VALID else [])
+
+
+def test_one_bad_record_of_many_is_suspect() -> None:
+    records = [record(**GOOD) for _ in range(19)] + [record(**GOOD, loop_lag_us=30_000)]
+    assert judge(Plan(2, 2, 20.0), Figures(records)).level == SUSPECT
+
+
+@pytest.mark.parametrize(
+    ("sent", "unsent", "level"), [(100, 0, VALID), (99, 0, VALID), (98, 0, INVALID), (95, 5, SUSPECT)]
+)
+def test_the_load_that_was_asked_for_must_have_been_offered(sent: int, unsent: int, level: str) -> None:
+    assert run_of(ORDERS, delivered=0, delivery_us={}, orders_sent=sent, orders_unsent=unsent).level == level
+
+
+def test_a_clock_is_of_no_concern_to_orders() -> None:
+    assert run_of(ORDERS, orders_sent=100, clock_step_us=10**6).level == VALID
+
+
+def test_a_run_that_was_cut_short_or_reached_nobody_is_incomplete() -> None:
+    assert judge(Plan(2, 2, 9.0), Figures([record(**GOOD)])).incomplete == ("measured 1.0 of 9 s",)
+    assert "no update came" in run_of(delivered=0, delivery_us={}).incomplete[0]
+    nobody = judge(PLAN, Figures([record("ramp", connects=0)]))
+    assert nobody.incomplete[0] == "no client was ever connected"
+    assert nobody.outcome == "incomplete"
+
+
+@pytest.mark.parametrize(
+    ("fields", "requirements", "outcome"),
+    [
+        ({}, [], "held"),
+        ({}, ["p50<50ms", "lost==0"], "held"),
+        ({"missing": 1}, ["p50<50ms", "lost==0"], "broken"),
+        ({}, ["p99.9<50ms"], "incomplete"),
+        ({"missing": 1}, ["p99.9<50ms", "lost==0"], "broken"),
+        ({"missing": 1, "cpu_share": 1.0}, ["lost==0"], "invalid"),
+        ({"cpu_share": 0.8}, ["lost==0"], "held"),
+    ],
+)
+def test_what_a_run_comes_to(fields: dict[str, Any], requirements: list[str], outcome: str) -> None:
+    assert run_of(PLAN, *requirements, **fields).outcome == outcome
+
+
+@pytest.mark.parametrize(
+    ("fields", "failures", "errors"),
+    [({}, 0, 1), ({"missing": 1}, 1, 1), ({"cpu_share": 1.0}, 0, 3), ({"missing": 1, "cpu_share": 1.0}, 0, 3)],
+)
+def test_junit_has_a_case_for_each_requirement(fields: dict[str, Any], failures: int, errors: int) -> None:
+    verdict = run_of(PLAN, "lost==0", "p99.9<1s", **fields)
+    suite = ET.fromstring(junit_xml("n<1", 4.0, verdict))
+    assert [case.get("name") for case in suite][2:] == ["lost==0", "p99.9<1s"]
+    assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("4", str(failures), str(errors))
+    assert len(suite.findall("*/failure")) == failures
+    assert len(suite.findall("*/error")) == errors
+
+
+def test_a_report_judges_by_its_manifest() -> None:
+    manifest = {"plan": {"subscribers": 2, "clients": 2, "measure_s": 1.0}, "config": {"require": ["lost==0"]}}
+    figures = Figures([record(**GOOD, missing=1), record(DRAIN)])
+    report = make_report(manifest, figures, {"failures": {"refused": 3}})
+    assert report.verdict.outcome == "broken"
+    assert report.as_dict()["figures"]["streams"]["lost"] == 4 - 3
+    assert report.as_dict()["failures"] == {"refused": 3}

@@ -9,103 +9,28 @@ Where a position can't be served, the subscriber is told: `recovered` false with
 """
 
 import asyncio
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable
 from enum import Enum, auto
 from functools import partial
-from typing import Any, NamedTuple
 
 from execgate.wire import events
-from execgate.wire.update import Update, epoch_text, fitting
+from execgate.wire.update import epoch_text
 from gateway.archive import Archive, Lost
+from gateway.chunks import Chunk, Chunks
 from gateway.core.interest import Interest
-from gateway.core.session import Since, Subscribe
+from gateway.core.session import Subscribe
 from gateway.fanout import Fanout, FeedState
+from gateway.follower import Follower
 from gateway.history import HistoryClient
 from gateway.outbound import NOT_BEGUN, Outbound
+from gateway.snapshots import Snapshots
 
-PIECE_UPDATES = 64
-"""Read at once, aligned, so that many followers share the frames that were made for one."""
 TURN_PIECES = 32
 """Written between two turns of the loop."""
 AHEAD_S = 3.0
 """Of a feed that is heard (`Fanout.heard_s`): then a position that stays ahead of ours is one that never was.
 While it is silent we may be what is behind: a publisher that died may have reached another gateway and not us."""
-PIECE_BYTES = 256 * 1024
-"""Of payload at once, or a single update: what may stand in a transport for one follower."""
-_CHUNKS_BYTES = 16 * 1024 * 1024
-"""Of frames that were made for one and may serve another."""
-_CHUNKS = 4_096
-_SNAPSHOT_S = 1.0
-"""Whoever asks for a snapshot within so long of another gets the same one, and what has come since behind it."""
-_SNAPSHOTS = 16
-
-
-class Snapshot(NamedTuple):
-    """The newest update of each topic and key as of `seq`, in order of seq; no two have one `number`."""
-
-    number: int
-    epoch: int | None
-    seq: int
-    taken_s: float
-    updates: list[Update]
-
-
-class Chunk(NamedTuple):
-    """The frames of so many `updates` in one; whoever was given it has passed `last`."""
-
-    data: bytes
-    updates: int
-    last: int
-
-
-class Follower:
-    """One subscriber on its way to the head.
-
-    Attributes:
-        seq: its position in `epoch`; what is live for it is greater.
-        snapshot: newest updates to be sent before what follows `seq`, from `snapshot_at` on; None once they are.
-        answer: the `subscribed` that it waits for, None once it is said.
-        heard_s: how long the feed had been heard when it asked.
-        told: what it knows of the feed's state.
-    """
-
-    __slots__ = (
-        "answer",
-        "epoch",
-        "gap",
-        "heard_s",
-        "interest",
-        "is_blocked",
-        "member",
-        "mode",
-        "recovered",
-        "remaining",
-        "seq",
-        "since",
-        "snapshot",
-        "snapshot_at",
-        "told",
-        "wants_snapshot",
-    )
-
-    def __init__(self, member: Outbound, request: Subscribe, heard_s: float) -> None:
-        self.member = member
-        self.interest = request.interest
-        self.mode = request.mode
-        self.remaining = request.max_messages
-        self.since: Since | None = request.since
-        self.wants_snapshot = request.snapshot
-        self.snapshot: Snapshot | None = None
-        self.snapshot_at = 0
-        self.answer: Any = (request.message_id,)
-        self.recovered = False
-        self.gap: dict[str, Any] | None = None
-        self.epoch: int | None = None
-        self.seq = 0
-        self.heard_s = heard_s
-        self.told = FeedState.LIVE
-        self.is_blocked = False
 
 
 class Step(Enum):
@@ -146,10 +71,8 @@ class Resumer:
         # Dicts for their order and their cheap removal; the values mean nothing.
         self._parked: dict[Step, dict[Follower, None]] = {Step.AWAITS_PAGE: {}, Step.AWAITS_FEED: {}}
         self._turn: asyncio.Handle | None = None
-        self._chunks: OrderedDict[tuple[Any, ...], Chunk] = OrderedDict()
-        self._chunks_bytes = 0
-        self._snapshots: OrderedDict[Interest, Snapshot] = OrderedDict()
-        self._snapshots_taken = 0
+        self._chunks = Chunks(fanout, self.archive)
+        self._snapshots = Snapshots(fanout)
         fanout.on_progress = partial(self._wake, Step.AWAITS_FEED)
 
     def __len__(self) -> int:
@@ -193,10 +116,7 @@ class Resumer:
         follower.interest = interest
         snapshot = follower.snapshot
         if snapshot is not None:
-            left = [u for u in snapshot.updates[follower.snapshot_at :] if interest.matches(u.topic)]
-            self._snapshots_taken += 1
-            follower.snapshot = snapshot._replace(number=self._snapshots_taken, updates=left)
-            follower.snapshot_at = 0
+            follower.begin_snapshot(self._snapshots.rest(snapshot, follower.snapshot_at, interest))
         return True
 
     def leave(self, member: Outbound) -> None:
@@ -209,7 +129,6 @@ class Resumer:
             parked.pop(follower, None)
         if not self._followers:
             self._chunks.clear()
-            self._chunks_bytes = 0
             self._snapshots.clear()
 
     def unsubscribe(self, member: Outbound) -> None:
@@ -277,7 +196,7 @@ class Resumer:
             return Step.DONE
         if follower.snapshot is None and follower.seq >= fanout.seq:
             return self._arrive(follower)
-        chunk = self._chunk(follower)
+        chunk = self._chunks.next(follower)
         if chunk is None:
             return Step.AWAITS_PAGE
         if isinstance(chunk, Lost):
@@ -309,28 +228,8 @@ class Resumer:
             follower.seq = head
             follower.gap = events.missed(head + 1, since.seq, why="future")
         if follower.wants_snapshot and not follower.recovered:
-            self._take_snapshot(follower)
+            follower.begin_snapshot(self._snapshots.take(follower.interest))
         return True
-
-    def _take_snapshot(self, follower: Follower) -> None:
-        """The newest of each key stands for everything before it."""
-        fanout, interest = self._fanout, follower.interest
-        now_s = asyncio.get_running_loop().time()
-        snapshot = self._snapshots.get(interest)
-        if (
-            snapshot is None
-            or snapshot.epoch != fanout.epoch_number
-            or snapshot.seq + 1 < fanout.ring.floor
-            or now_s - snapshot.taken_s > _SNAPSHOT_S
-        ):
-            self._snapshots_taken += 1
-            updates = fanout.snapshot(interest)
-            snapshot = Snapshot(self._snapshots_taken, fanout.epoch_number, fanout.seq, now_s, updates)
-            self._snapshots[interest] = snapshot
-            self._snapshots.move_to_end(interest)
-            if len(self._snapshots) > _SNAPSHOTS:
-                self._snapshots.popitem(last=False)
-        follower.snapshot, follower.snapshot_at, follower.seq = snapshot, 0, snapshot.seq
 
     def _change_epoch(self, follower: Follower) -> None:
         """Another epoch has begun: what the old one still had for it can't be had any more, which it is told."""
@@ -347,7 +246,7 @@ class Resumer:
             follower.recovered = False
             follower.seq = lost.until
             if follower.wants_snapshot:
-                self._take_snapshot(follower)
+                follower.begin_snapshot(self._snapshots.take(follower.interest))
             follower.gap = events.missed(first, follower.seq, why=lost.why)
         elif follower.answer is not None and follower.gap is not None and follower.gap["to"] == first - 1:
             follower.gap["to"] = follower.seq = lost.until  # loss after loss
@@ -372,49 +271,6 @@ class Resumer:
             gap=follower.gap,
         )
         follower.member.control(events.encode_event(events.SUBSCRIBED, data, message_id))
-
-    def _chunk(self, follower: Follower) -> Chunk | Lost | None:
-        """Return the frames that come next, made once for who shares interest and envelope; None: awaited."""
-        interest, envelope, snapshot = follower.interest, follower.member.envelope, follower.snapshot
-        place = (follower.seq,) if snapshot is None else (snapshot.number, follower.snapshot_at)
-        key = (interest, envelope, follower.epoch, place)
-        if follower.remaining is None:
-            made = self._chunks.get(key)
-            if made is not None:
-                return made
-        if snapshot is not None:
-            updates = fitting(
-                snapshot.updates[follower.snapshot_at : follower.snapshot_at + PIECE_UPDATES], PIECE_BYTES
-            )
-            last = snapshot.seq
-        else:
-            found = self._next(follower.seq + 1)
-            if not isinstance(found, list):
-                return found
-            updates = fitting(found, PIECE_BYTES)
-            last = updates[-1].seq
-            updates = [update for update in updates if interest.matches(update.topic)]
-        updates = updates[: follower.remaining]
-        chunk = Chunk(b"".join(envelope.frame(update.payload) for update in updates), len(updates), last)
-        if follower.remaining is None:
-            self._keep(key, chunk)
-        return chunk
-
-    def _keep(self, key: tuple[Any, ...], chunk: Chunk) -> None:
-        self._chunks[key] = chunk
-        self._chunks_bytes += len(chunk.data)
-        while self._chunks_bytes > _CHUNKS_BYTES or len(self._chunks) > _CHUNKS:
-            self._chunks_bytes -= len(self._chunks.popitem(last=False)[1].data)
-
-    def _next(self, first: int) -> list[Update] | Lost | None:
-        fanout = self._fanout
-        last = min(((first - 1) // PIECE_UPDATES + 1) * PIECE_UPDATES, fanout.seq)
-        if first >= fanout.ring.floor:
-            return fanout.ring.read(first, last)
-        found = self.archive.find(first)
-        if isinstance(found, list):
-            return found[: last - first + 1]
-        return found
 
     def _send(self, follower: Follower, chunk: Chunk) -> None:
         follower.seq = chunk.last

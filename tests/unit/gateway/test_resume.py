@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from execgate.wire.events import Envelope
 from execgate.wire.replay import Failed
 from execgate.wire.update import epoch_text
-from gateway import resume as module
+from gateway import chunks
 from gateway.core.interest import EVERY_TOPIC, Interest
 from gateway.core.session import Mode, Since, Subscribe
 from gateway.fanout import BEAT_S, Fanout
 from gateway.history import TimedOut
 from gateway.outbound import NOT_BEGUN, Outbound
-from gateway.resume import AHEAD_S, PIECE_UPDATES, Resumer
+from gateway.resume import AHEAD_S, Resumer
 from tests.unit.gateway.fakes import PLENTY, Owner, Wire
 from tests.unit.gateway.history_fake import FakeHistory, beat, update
 
@@ -137,7 +137,7 @@ class House:
         assert not any(resumer._parked.values())
         assert not resumer._chunks
         assert not resumer._snapshots
-        assert resumer._chunks_bytes == 0
+        assert resumer._chunks.size == 0
         assert list(self.fanout.hub.members()) == []
         assert self.first.budget.used == 0
 
@@ -569,7 +569,7 @@ async def test_the_position_of_a_follower_is_told_with_its_own_epoch() -> None:
     owner = house.client(since=0, wire=Wire(sends=[PLENTY, 100]))
     await house.settle()
     house.begin_epoch(head=90)
-    assert owner.outbound.behind == (epoch_text(E), PIECE_UPDATES)
+    assert owner.outbound.behind == (epoch_text(E), chunks.PIECE_UPDATES)
 
 
 @scene
@@ -873,9 +873,10 @@ async def test_frames_for_others_are_bounded_in_bytes_and_gone_with_the_last_fol
     owner = house.client(since=0)
     await house.settle()
     assert len(seqs(owner)) == 4_000
-    assert 0 < house.resumer._chunks_bytes <= module._CHUNKS_BYTES
-    assert house.resumer._chunks_bytes == sum(len(chunk.data) for chunk in house.resumer._chunks.values())
-    assert len(stuck.wire.held) < module.PIECE_BYTES + 20_000, "what stands in a transport is bounded"
+    kept = house.resumer._chunks
+    assert 0 < kept.size <= chunks.MAX_BYTES
+    assert kept.size == sum(len(chunk.data) for chunk in kept._made.values())
+    assert len(stuck.wire.held) < chunks.PIECE_BYTES + 20_000, "what stands in a transport is bounded"
     stuck.close(1000)
     assert not house.resumer._chunks
 

@@ -18,7 +18,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, TextIO
 
-from chaos.reader import Digests, Reader
+from chaos.reader import Reader
+from execgate.audit.recording import Digests, Fields
 from loadgen.core.target import Target
 
 _SLOW_ROUND_S, _SLOW_READS_S = 0.4, 0.02
@@ -58,7 +59,7 @@ class Crowd:
                 SUBSCRIPTIONS[number % len(SUBSCRIPTIONS)],
                 gateways,
                 digests,
-                output,
+                self._write,
                 random.Random(self._rng.random()),
                 ignores_position=number in options.ignore_position,
             )
@@ -80,6 +81,9 @@ class Crowd:
         for reader in self._readers:
             reader.end()
         self._say({**self._counts(), "resume_ms": self._resume_times()})
+
+    def _write(self, record: Fields) -> None:
+        self._output.write(json.dumps(record) + "\n")
 
     def _start(self, work: Any) -> None:
         task = asyncio.get_running_loop().create_task(work)

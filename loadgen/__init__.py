@@ -2,7 +2,7 @@
 
 The road of a sample through here: `execgate.measure.pacer` says when it was due -> `subscriber.py` or
 `order_client.py` sends and receives through `client.py`'s interface (`raw_client.py` is its first
-implementation) -> `core/recorder.py` -> `run_folder.py` or `interval_log.py` -> `core/figures.py` or
+implementation) -> `core/recorder.py` -> `run_folder.py` or `line_log.py` -> `core/figures.py` or
 `core/summary.py`, which make the report from the records alone.
 
 `crowd.py` holds the clients; `run.py` adds them as an open loop, by `pacing.py`, and judges itself by

@@ -26,7 +26,7 @@ from loadgen.core.orders import OrderBook
 from loadgen.core.summary import Summary, describe
 from loadgen.core.target import Target
 from loadgen.crowd import Crowd, Member
-from loadgen.interval_log import IntervalLog
+from loadgen.line_log import LineLog
 from loadgen.order_client import OrderClient
 from loadgen.raw_client import RawConnector
 from loadgen.subscriber import Subscriber
@@ -52,10 +52,11 @@ def check_output(flag: str, path: str | None) -> None:
 class ClassicRun:
     """One run of either program."""
 
-    def __init__(self, config: ClassicConfig, stop: Stop, log: IntervalLog) -> None:
+    def __init__(self, config: ClassicConfig, stop: Stop, log: LineLog, records: LineLog) -> None:
         self._config = config
         self._stop = stop
         self._log = log
+        self._records = records
         self._loop = asyncio.get_running_loop()
         self._vitals = ProcessVitals()
         self._summary = Summary()
@@ -67,6 +68,7 @@ class ClassicRun:
             random=Random(config.seed),
             metrics=self._metrics,
             book=OrderBook(round(timeout_ms * 1e6)),
+            write_record=records.write if records.is_open else None,
         )
 
     async def run(self) -> int:
@@ -94,6 +96,7 @@ class ClassicRun:
         self._record()
         broken = self._crowd.broken_streams()
         await self._crowd.close()
+        self._records.close()
         return self._report(broken)
 
     async def _every(self, interval_s: float, action: Callable[[], None]) -> None:
@@ -162,6 +165,9 @@ class ClassicRun:
                 reason = error.strerror or error
                 print(f"execgate loadgen: --json {self._config.json}: {reason}", file=sys.stderr)
                 return EXIT_FAILED
+        if self._records.is_lost:
+            print(f"execgate loadgen: --records {self._config.records}: not all was written", file=sys.stderr)
+            return EXIT_FAILED
         if self._crowd.failures and not self._crowd.ever_connected:
             urls = ", ".join(map(str, self._config.url))
             why = ", ".join(f"{reason} ({n} times)" for reason, n in self._crowd.failures.items())
@@ -183,5 +189,8 @@ def resolved(target: Target) -> Target:
 async def run_classic(config: ClassicConfig, stop: Stop) -> int:
     """Run the program that `config` belongs to; return the exit status."""
     check_output("--json", config.json)
-    with IntervalLog(config.intervals) as log:
-        return await ClassicRun(config, stop, log).run()
+    with (
+        LineLog("--intervals", config.intervals) as log,
+        LineLog("--records", config.records, flushes=False) as records,
+    ):
+        return await ClassicRun(config, stop, log, records).run()

@@ -86,6 +86,11 @@ class ClassicConfig(ClientConfig):
     intervals: str | None = option(
         None, "write a raw record a second to FILE, as JSON lines (may be /dev/fd/N)", metavar="FILE"
     )
+    records: str | None = option(
+        None,
+        "write down what each subscriber heard to FILE, as JSON lines, for 'execgate audit'",
+        metavar="FILE",
+    )
     json: str | None = option(None, "write the summary to FILE as JSON at the end", metavar="FILE")
 
 

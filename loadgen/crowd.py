@@ -6,10 +6,12 @@
 
 import asyncio
 import logging
+import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from random import Random
 
+from execgate.audit.recording import Digests, Fields, Recording
 from execgate.measure.classic import ClassicMetrics
 from execgate.service.vitals import LoopLag, ProcessVitals
 from loadgen.client import Closed, Connection, Connector
@@ -27,6 +29,14 @@ _BOOK_COUNTERS = ("sent", "answered", "rejected", "timed_out", "disconnected", "
 class Crowd:
     """What the clients of one process share.
 
+    Args:
+        targets: clients, and their attempts, take turns at them.
+        connector: the client library.
+        random: of all choices.
+        metrics: of 2012.
+        book: of all orders.
+        write_record: gets what subscribers write down for the audit, see `Recording`; None, and they do not.
+
     Attributes:
         stopping: True once nobody connects or sends any more.
         wall_offset_us: what to add to monotonic microseconds to get wall-clock ones; taken anew each interval.
@@ -42,6 +52,7 @@ class Crowd:
         metrics: ClassicMetrics,
         book: OrderBook,
         stale_after_s: float = STALE_AFTER_S,
+        write_record: Callable[[Fields], None] | None = None,
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self.targets = targets
@@ -56,6 +67,8 @@ class Crowd:
         self.wall_offset_us = 0
         self._stale_ns = round(stale_after_s * 1e9)
         self._silence_ns = self.noticed_ns = 0
+        self._write_record = write_record
+        self._digests = Digests()
         self._requests = 0
         self._vitals = ProcessVitals()
         self._cpu_s = self._vitals.cpu_s()
@@ -68,6 +81,12 @@ class Crowd:
         """Return the next number of the process' orders, as 2012's global counter."""
         self._requests += 1
         return self._requests
+
+    def new_recording(self, number: int) -> Recording | None:
+        """Return what client `number` writes down, if it does, under a name of its own on this machine."""
+        if self._write_record is None:
+            return None
+        return Recording(f"loadgen-{os.getpid()}-{number}", self._digests, self._write_record)
 
     def add(self, member: "Member", due_ns: int | None = None) -> None:
         """Let one more client in, which was to connect at `due_ns` (now, if that is None): it begins to."""
@@ -225,7 +244,7 @@ class Member:
         self._retry = None
         self._attempt_ns = time.monotonic_ns()
         targets = self.crowd.targets
-        target = targets[(self.number + self._backoff.attempts) % len(targets)]
+        target = targets[(self.number + self._backoff.turns) % len(targets)]
         self.crowd.connector.connect(target, self, self.subprotocol)
 
     def stop_sending(self) -> None:

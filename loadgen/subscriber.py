@@ -1,6 +1,8 @@
 """The pub/sub client of 2012: subscribed as soon as it is connected, it times and checks every update.
 
-Made by `classic.py`, called by the connection for each message. It sends nothing.
+Made by `classic.py`, called by the connection for each message. It sends nothing until its connection is lost.
+Then it comes back as a client of `execgate.1`, to whichever target has its turn, and asks for what follows its
+position, so that a stream is one over all its connections. A server that names no position is not asked.
 """
 
 from typing import Any
@@ -8,6 +10,7 @@ from typing import Any
 import ujson
 
 from execgate.wire import events
+from loadgen.client import Closed, Connection
 from loadgen.core.stream_check import StreamCheck
 from loadgen.crowd import Crowd, Member
 
@@ -27,11 +30,33 @@ def data_bytes_of(text: str, data: Any, prefix: str = _PREFIX) -> int:
 class Subscriber(Member):
     """One subscriber of everything."""
 
-    __slots__ = ("_check",)
+    __slots__ = ("_asked", "_check", "_recording")
 
     def __init__(self, crowd: Crowd, number: int) -> None:
         super().__init__(crowd, number, subprotocol=None)
         self._check = self.check = StreamCheck()
+        self._asked = False  # this connection was asked for what follows our position, and has not answered yet
+        self._recording = crowd.new_recording(number)
+
+    def on_open(self, connection: Connection) -> None:
+        """See `client.Listener`."""
+        self._asked = False
+        super().on_open(connection)
+
+    def on_close(self, closed: Closed) -> None:
+        """See `client.Listener`."""
+        if self._recording is not None:
+            self._recording.closed(closed.code, closed.reason)
+        if self._check.resume_point is not None:
+            self.subprotocol = events.SUBPROTOCOL
+        super().on_close(closed)
+
+    def close(self) -> None:
+        """Close the connection, if there is one; what comes on it yet is not written down."""
+        if self._recording is not None:
+            self._recording.end()
+            self._recording = None
+        super().close()
 
     def on_text(self, text: str, received_ns: int) -> None:
         """Dispatch one event; what is not one is counted, and the client lives."""
@@ -62,21 +87,59 @@ class Subscriber(Member):
         size = data_bytes_of(text, data)
         # All of it is well-formed: only now does anything change.
         self._check.observe(epoch, seq)
+        if self._recording is not None:
+            payload = text[len(_PREFIX) : -1] if text.startswith(_PREFIX) else text
+            self._recording.update(epoch, seq, payload)
         crowd.recorder.update(latency_us, size)
         crowd.metrics.record(self.name, response_ms, size)
 
     def _take_other(self, event: str, data: dict[str, Any]) -> None:
+        check, recording = self._check, self._recording
         if event == events.HEARTBEAT:
             self.crowd.recorder.heartbeats += 1
-            self._check.pass_to(str(data["epoch"]), int(data["seq"]))
+            if not self._asked:  # until it is answered, it is of a position that nothing was said about
+                check.pass_to(str(data["epoch"]), int(data["seq"]))
+            if recording is not None:
+                recording.heartbeat(data)
         elif event == events.HELLO:
             self.name = str(data["address"])
+            self._ask(data)
         elif event == events.SUBSCRIBED:
-            self._check.begin(str(data["epoch"]), int(data["seq"]))
+            self._take_subscribed(data)
         elif event == events.GAP:
             if data["from"] is not None and data["to"] is not None:
-                self._check.tell(int(data["from"]), int(data["to"]))
-        elif event == events.FEED and data["state"] == "epoch-changed":
-            self._check.change_epoch(str(data["epoch"]))
+                check.tell(int(data["from"]), int(data["to"]))
+            if recording is not None:
+                recording.gap(data)
+        elif event == events.FEED:
+            if data["state"] == "epoch-changed":
+                check.change_epoch(str(data["epoch"]))
+            if recording is not None:
+                recording.feed(data)
         elif event == events.ERROR:
             self.crowd.recorder.errors[f"server error {str(data.get('code'))[:40]}"] += 1
+
+    def _ask(self, hello: dict[str, Any]) -> None:
+        """Ask for what follows our position, where there is one."""
+        since = None
+        point = self._check.resume_point
+        if self.subprotocol is not None and point is not None and self._connection is not None:
+            since = {"epoch": point[0], "seq": point[1]}
+            self._connection.send_text(events.encode_event(events.SUBSCRIBE, {"since": since}))
+            self._asked = True
+            self.crowd.recorder.resumes += 1
+        if self._recording is not None:
+            self._recording.asked(hello.get("session"), since)
+
+    def _take_subscribed(self, data: dict[str, Any]) -> None:
+        epoch, seq = str(data["epoch"]), int(data["seq"])
+        if self._asked:
+            self._asked = False
+            told = data["gap"]
+            gap = None if told is None else (int(told["from"]), None if told["to"] is None else int(told["to"]))
+            self._check.resume(epoch, seq, gap)
+            self.crowd.recorder.recovered += bool(data["recovered"])
+        else:
+            self._check.begin(epoch, seq)
+        if self._recording is not None:
+            self._recording.subscribed(data)

@@ -2,7 +2,8 @@
 
     owed = received + told (a gap said so) + conflated (a newer one of its name came instead) + lost
 
-Lost is what has no other fate, so a client that stops short of the journal's head has lost the rest. A flaw is a
+Lost is what has no other fate, so a client that stops short of the journal's head has lost the rest, unless it has
+left by its own will while it was subscribed: then it is owed what it had passed. A flaw is a
 pair (client, seq) whose fate is wrong: lost, doubled, out of order, of other content, not in the journal, or told
 with a wrong count.
 
@@ -15,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from execgate.audit import chain
-from execgate.audit.records import Described, Passed, Received, Record, Subscribed, Told
+from execgate.audit.records import Described, Left, Passed, Received, Record, Subscribed, Told
 from execgate.audit.truth import Owed, Truth
 
 MAX_FLAWS = 100
@@ -75,6 +76,7 @@ class Books:
     flaws: list[Flaw] = field(default_factory=list)
     kinds: Counter[str] = field(default_factory=Counter)
     sessions: int = 0
+    _has_left: bool = False
     _epoch: str | None = None
     _cursor: int = 0  # of everything up to it the fate is known
     _position: int = 0  # where its stream stands: below the cursor while it repeats
@@ -90,7 +92,9 @@ class Books:
 
     def take(self, record: Record) -> None:
         """Take its next record."""
-        if isinstance(record, Subscribed):
+        if self._has_left:
+            self._flaw(self._cursor, "after-left")
+        elif isinstance(record, Subscribed):
             self._subscribed(record)
         elif self._epoch is None or self._session is None:
             if not isinstance(record, Described):
@@ -103,10 +107,20 @@ class Books:
         elif isinstance(record, Passed):
             self._move_to(record.epoch)
             self._take_passed(record, self._session)
+        elif isinstance(record, Left):
+            self._move_to(record.epoch)
+            if record.seq > self.truth.heads.get(record.epoch, 0):
+                self._flaw(record.seq, "not-in-journal")
+                return
+            self._skip(record.seq)
+            self._has_left = True
 
     def close(self) -> None:
-        """Nothing more comes: what is owed up to the head is lost."""
+        """Nothing more comes: what is owed up to the head is lost, where the client has not left."""
         last = self.truth.last_epoch
+        if self._has_left:
+            self._settle_holes()
+            return
         if self._epoch is None:
             if last is not None:
                 self._flaw(0, "never-subscribed")
@@ -256,15 +270,18 @@ class Books:
         return session.missing + self._owed.count(session.start + 1, until) - session.came - session.told
 
     def _settle_holes(self) -> None:
-        """A hole is conflated where a newer update of its name has come, else lost."""
+        """A hole is conflated where a newer update of its name has come, else lost.
+
+        Who has left did not wait for the newer one: that there is one is enough.
+        """
         if not self._holes:
             return
         names = self._owed.names
         newest: dict[tuple[str, str], int] = {}
-        for seq in self._received:
+        for seq in self._owed.seqs if self._has_left else self._received:
             name = names[seq]
             newest[name] = max(newest.get(name, 0), seq)
-        lost = [seq for seq in self._holes if not names[seq][1] or newest.get(names[seq], 0) < seq]
+        lost = [seq for seq in self._holes if not names[seq][1] or newest.get(names[seq], 0) <= seq]
         conflated = len(self._holes) - len(lost)
         self.fates.owed += conflated
         self.fates.conflated += conflated

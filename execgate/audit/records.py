@@ -1,15 +1,18 @@
-"""PURE: what a client writes down of its stream, one JSON object a line (broken here), in order.
+"""PURE: reads what a client wrote down of its stream, one JSON object a line (broken here), in order.
 
     {"client": "c7", "is": "client", "mode": "all", "topics": ["*"]}
-    {"client": "c7", "is": "subscribed", "epoch": "3bf42c7c2daa81cc", "seq": 120, "recovered": true, "gap": null}
+    {"client": "c7", "is": "subscribed", "session": "gateway-411-7", "epoch": "3bf42c7c2daa81cc", "seq": 120,
+     "recovered": true, "gap": null}
     {"client": "c7", "is": "received", "epoch": "3bf42c7c2daa81cc", "first": 121, "last": 190, "count": 70,
      "hash": 5}
     {"client": "c7", "is": "gap", "first": 191, "last": 195, "count": 5, "why": "slow"}
     {"client": "c7", "is": "passed", "epoch": "3bf42c7c2daa81cc", "seq": 200, "dropped": 5, "conflated": 0}
     {"client": "c7", "is": "closed", "code": 4108, "reason": "slow consumer: resume"}
+    {"client": "c7", "is": "left", "epoch": "3bf42c7c2daa81cc", "seq": 200}
 
-A `received` is a strictly ascending run of seqs, with the chain of its payloads; its `seqs` are told where the
-mode is `conflate`, which leaves holes on purpose. `passed` is a heartbeat. Other lines are skipped by the audit.
+`recording` writes them. A `received` is a strictly ascending run of seqs, with the chain of its payloads; its
+`seqs` are told where the mode is `conflate`, which leaves holes on purpose. `passed` is a heartbeat. With `left` a
+client that is subscribed ends by its own will: what follows is not owed to it. The audit skips other lines.
 """
 
 from collections.abc import Iterable, Iterator
@@ -36,13 +39,17 @@ class Described:
 
 @dataclass(frozen=True, slots=True)
 class Subscribed:
-    """A session begins at `seq`; `told_until` is the end of what it was told as lost, None where nothing was."""
+    """A session begins at `seq`; `told_until` is the end of what it was told as lost, None where nothing was.
+
+    `session` is its name at its gateway, None where it was not written down.
+    """
 
     client: str
     epoch: str
     seq: int
     recovered: bool
     told_until: int | None
+    session: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +87,16 @@ class Passed:
     conflated: int
 
 
-Record: TypeAlias = Described | Subscribed | Received | Told | Passed
+@dataclass(frozen=True, slots=True)
+class Left:
+    """The client has ended, at `seq`, where it was subscribed."""
+
+    client: str
+    epoch: str
+    seq: int
+
+
+Record: TypeAlias = Described | Subscribed | Received | Told | Passed | Left
 
 
 def read(lines: Iterable[str | bytes]) -> Iterator[Record]:
@@ -106,7 +122,7 @@ def _record(fields: dict[str, Any]) -> Record | None:
         return value
 
     kind = fields.get("is")
-    if kind not in ("client", "subscribed", "received", "gap", "passed"):
+    if kind not in ("client", "subscribed", "received", "gap", "passed", "left"):
         return None
     client = field("client", str)
     if kind == "client":
@@ -119,7 +135,10 @@ def _record(fields: dict[str, Any]) -> Record | None:
     if kind == "subscribed":
         gap = fields["gap"]
         told_until = None if gap is None else field("seq", int)
-        return Subscribed(client, epoch, field("seq", int), field("recovered", bool), told_until)
+        session = None if fields.get("session") is None else field("session", str)
+        return Subscribed(client, epoch, field("seq", int), field("recovered", bool), told_until, session)
+    if kind == "left":
+        return Left(client, epoch, field("seq", int))
     if kind == "passed":
         return Passed(client, epoch, field("seq", int), field("dropped", int), field("conflated", int))
     first, last, count = field("first", int), field("last", int), field("count", int)

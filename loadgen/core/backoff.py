@@ -17,12 +17,13 @@ class Backoff:
 
     Attributes:
         attempts: how many delays were handed out since the last `reset`.
+        turns: how many were in all: who comes back does not begin with the server that it has just lost.
     """
 
-    __slots__ = ("attempts",)
+    __slots__ = ("attempts", "turns")
 
     def __init__(self) -> None:
-        self.attempts = 0
+        self.attempts = self.turns = 0
 
     def next_delay_s(self, random: Random) -> float | None:
         """Return the wait before the next attempt; None when there is none left."""
@@ -30,6 +31,7 @@ class Backoff:
             return None
         nominal: float = FIRST_DELAY_S * 2**self.attempts
         self.attempts += 1
+        self.turns += 1
         return nominal * random.uniform(1 - JITTER, 1 + JITTER)
 
     def reset(self) -> None:

@@ -29,6 +29,8 @@ COUNTERS = (
     "connects",
     "disconnects",
     "given_up",
+    "resumes",
+    "recovered",
     "delivered",
     "data_bytes",
     "heartbeats",
@@ -73,7 +75,9 @@ class Recorder:
         "heartbeats",
         "negative_latencies",
         "orders_unsent",
+        "recovered",
         "response",
+        "resumes",
         "service",
         "stale",
     )
@@ -92,6 +96,8 @@ class Recorder:
         self.connects = 0
         self.disconnects = 0
         self.given_up = 0
+        self.resumes = 0
+        self.recovered = 0
         self.delivered = 0
         self.data_bytes = 0
         self.heartbeats = 0

@@ -3,7 +3,8 @@
 Called by `subscriber.py` for each message that carries a position; never does I/O. Rules, which a property
 test holds against a naive model that keeps whole sets:
 
-- the stream begins at the position that `subscribed` names, else at the first update;
+- the stream begins at the position that `subscribed` names, else at the first update; one that was resumed goes on
+  where it stood, so what lies between is a hole, or told;
 - an update beyond the next expected one opens a hole; a heartbeat beyond the position shows a lost tail;
 - an update that was missing and comes late fills its hole and is a reorder: what came is not missing;
 - any other update at or before the position is a duplicate;
@@ -80,6 +81,31 @@ class StreamCheck:
         self.epoch = epoch
         self.seq = seq
         self._holes = self._told = None
+
+    @property
+    def resume_point(self) -> tuple[str, int] | None:
+        """The position to resume from: behind what was told as lost, too. None before the first."""
+        if self.epoch is None:
+            return None
+        return self.epoch, max([self.seq, *(last for _, last in self._told or ())])
+
+    def resume(self, epoch: str, seq: int, gap: tuple[int, int | None] | None) -> None:
+        """A subscription that named `resume_point` goes on after `seq`.
+
+        Args:
+            epoch: of what comes.
+            seq: see `epoch`.
+            gap: what the server said will not come, inclusive; its end is None where nobody knows.
+        """
+        same_epoch = epoch == self.epoch
+        self.change_epoch(epoch)
+        if gap is not None:
+            first, last = gap
+            if same_epoch:
+                self.tell(first, seq if last is None else last)
+            else:  # of an epoch that is over, and of this one what comes before `seq`
+                self.tell(1, seq)
+        self.pass_to(epoch, seq)
 
     def observe(self, epoch: str, seq: int) -> None:
         """Take update `seq` of `epoch` into account."""

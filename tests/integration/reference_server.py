@@ -47,6 +47,7 @@ class Behaviour:
         refuse: handshakes that are answered 503 before the first that is not.
         order: what becomes of a `request` number: accepted, rejected, silent, close, twice.
         close_after_script: with this code; None keeps the connection.
+        resumed: what each subscriber is sent that asks with `since`, after a `subscribed` that says recovered.
     """
 
     script: list[dict[str, Any] | str] = field(default_factory=list)
@@ -56,16 +57,18 @@ class Behaviour:
     order: dict[int, str] = field(default_factory=dict)
     close_after_script: int | None = None
     answer_delay_s: float = 0.0
+    resumed: list[dict[str, Any] | str] = field(default_factory=list)
 
 
 class ReferenceServer:
-    """The running server. What it saw: `handshakes` (times), `requests` (order data), `connections`."""
+    """The running server. What it saw: `handshakes` (times), `requests` (order data), `asked` (each `since`)."""
 
     def __init__(self, behaviour: Behaviour) -> None:
         self.behaviour = behaviour
         self.handshakes: list[float] = []
         self.subprotocols: list[str | None] = []
         self.requests: list[dict[str, Any]] = []
+        self.asked: list[dict[str, Any]] = []
         self.pongs = 0
         self.sent = 0
         self.port = 0
@@ -130,15 +133,27 @@ class ReferenceServer:
             self.pongs += 1
             async for message in connection:
                 # Answers are independent of each other: a delay is no queue.
-                task = asyncio.create_task(self._answer(connection, json.loads(message)["data"]))
+                task = asyncio.create_task(self._take(connection, json.loads(message)))
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
+
+    async def _take(self, connection: ServerConnection, message: dict[str, Any]) -> None:
+        if message["event"] != "subscribe-execs":
+            await self._answer(connection, message["data"])
+            return
+        since = message["data"]["since"]
+        self.asked.append(since)
+        await self._send(connection, [event("subscribed", **since, recovered=True, gap=None)])
+        await self._send(connection, self.behaviour.resumed)
 
     async def _play(self, connection: ServerConnection) -> None:
         if self.behaviour.position is not None:
             subscribed = event("subscribed", epoch=EPOCH, seq=self.behaviour.position, recovered=False, gap=None)
             await connection.send(json.dumps(subscribed))
-        for item in self.behaviour.script:
+        await self._send(connection, self.behaviour.script)
+
+    async def _send(self, connection: ServerConnection, items: list[dict[str, Any] | str]) -> None:
+        for item in items:
             if isinstance(item, dict) and item["event"] == "receive-execs":
                 now_us = time.time_ns() // 1000
                 item = {**item, "data": {"timestamp": now_us // 1000, "ts_us": now_us, **item["data"]}}

@@ -152,6 +152,22 @@ def test_a_refused_client_comes_back_with_growing_delays(tmp_path: Path) -> None
     assert summary["delivered"] == 1
 
 
+def test_a_subscriber_that_lost_its_connection_asks_for_what_follows_its_position(tmp_path: Path) -> None:
+    script, resumed = updates([1, 2, 3]), updates([4, 4, 6])
+    with reference_server(script=script, close_after_script=1012, resumed=resumed) as server:
+        arguments = classic("pubsub", server.url, "--step", "1", "--max-clients", "1")
+        with running(*arguments, "--json", str(tmp_path / "j")) as process:
+            wait_until(lambda: server.sent == 7, "it was sent what it asked for")
+            assert process.stop(signal.SIGTERM) == 0
+    assert server.subprotocols == [None, "execgate.1"]
+    assert server.asked == [{"epoch": EPOCH, "seq": 3}]
+    summary = json.loads((tmp_path / "j").read_text())
+    counts = {
+        name: summary[name] for name in ("connects", "resumes", "recovered", "duplicates", "gaps", "missing")
+    }
+    assert counts == {"connects": 2, "resumes": 1, "recovered": 1, "duplicates": 1, "gaps": 1, "missing": 1}
+
+
 def test_a_late_accept_is_a_connect_timeout() -> None:
     with reference_server(accept_delay_s=0.6) as server:
         steps = ("--step", "2", "--max-clients", "2", "--connect-timeout-ms", "100", "--for", "0.3")
@@ -211,7 +227,7 @@ def test_raw_records_are_kept_and_add_up(tmp_path: Path) -> None:
     assert [record["connected_low"] for record in records] == [0, 2]
 
 
-@pytest.mark.parametrize("flag", ["--json", "--intervals"])
+@pytest.mark.parametrize("flag", ["--json", "--intervals", "--records"])
 def test_a_file_that_cannot_be_written_is_refused_before_the_run(tmp_path: Path, flag: str) -> None:
     path = str(tmp_path / "missing" / "file")
     process = run(*classic("pubsub", "ws://127.0.0.1:1/ws", flag, path), expected=2)

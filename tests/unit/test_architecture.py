@@ -23,7 +23,9 @@ ARROWS = {
     "service": {"root", "wire", "measure"},
     "gateway": {"root", "wire", "measure", "service"},
     "publisher": {"root", "wire", "measure", "service"},
-    "loadgen": {"root", "wire", "measure", "service"},
+    # Its clients write down what the audit reads: one form, one place.
+    "audit": {"root", "wire", "measure", "service"},
+    "loadgen": {"root", "wire", "measure", "service", "audit"},
     # The command line and the demo stand on top, and still reach programs by name or as processes only:
     # `execgate gateway` must not pay for the publisher's imports.
     "top": {"root", "wire", "measure", "service"},
@@ -50,7 +52,7 @@ def layer_of(name: str) -> str:
     parts = name.split(".")
     if parts[0] in PROGRAMS:
         return parts[0]
-    if len(parts) > 1 and parts[1] in ("wire", "measure", "service"):
+    if len(parts) > 1 and parts[1] in ("wire", "measure", "service", "audit"):
         return parts[1]
     is_module_of_top = len(parts) > 1 and parts[1] in TOP
     return "top" if is_module_of_top else "root"
@@ -58,7 +60,7 @@ def layer_of(name: str) -> str:
 
 TOP = {
     path.stem for path in (ROOT / "execgate").iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()
-} - {"__init__", "wire", "measure", "service"}
+} - {"__init__", "wire", "measure", "service", "audit"}
 
 
 def is_pure(module: str) -> bool:
@@ -203,6 +205,9 @@ def test_every_package_is_in_the_distribution() -> None:
         ("execgate.wire.topics", "from execgate.measure import histogram"),
         ("execgate.measure.pacer", "import execgate.service.vitals"),
         ("execgate.service.logs", "import gateway"),
+        ("execgate.service.logs", "from execgate.audit import chain"),
+        ("gateway.app", "from execgate.audit import chain"),
+        ("execgate.audit.app", "import gateway.app"),
         ("execgate.cli", "import gateway.app"),
         ("gateway.app", "from execgate import cli"),
         ("gateway.app", "from execgate.cli import main"),

@@ -123,6 +123,56 @@ def test_a_client_that_was_connected_has_all_its_attempts_again() -> None:
     run(script, play)
 
 
+def test_who_lost_a_server_tries_the_next_one_first() -> None:
+    def closes_at_once(script: Script, listener: Listener) -> None:
+        listener.on_open(script)
+        if len(script.attempts) < 4:
+            listener.on_close(Closed(1006))
+
+    script = Script(closes_at_once)
+
+    async def play(crowd: Crowd) -> None:
+        crowd.add(Subscriber(crowd, 0))
+        await until(lambda: crowd.recorder.connected)
+
+    run(script, play)
+    assert script.attempts == [*TARGETS, *TARGETS]
+
+
+def test_a_client_with_a_position_comes_back_with_the_subprotocol_and_asks_once_it_is_greeted() -> None:
+    script = Script(opens)
+
+    async def play(crowd: Crowd) -> None:
+        member = Subscriber(crowd, 0)
+        crowd.add(member)
+        listener = script.listener
+        assert listener is not None
+
+        def hear(event: str, **data: Any) -> None:
+            listener.on_text(encode_event(event, data).decode(), 0)
+
+        hear("hello", address="a:1", session="g-1")
+        listener.on_close(Closed(1006))
+        assert member.subprotocol is None, "it has no position"
+        await until(lambda: len(script.attempts) == 2)
+        hear("hello", address="a:2", session="g-2")
+        assert script.sent == []
+        hear("subscribed", epoch="aa", seq=5, recovered=False, gap=None)
+        hear("gap", **{"from": 6, "to": 8})
+        listener.on_close(Closed(1006))
+        assert member.subprotocol == "execgate.1"
+        await until(lambda: len(script.attempts) == 3)
+        hear("hello", address="a:3", session="g-3")
+        assert script.sent == [{"since": {"epoch": "aa", "seq": 8}}]
+        hear("heartbeat", epoch="aa", seq=20)  # of the gateway's position, nothing was said of ours
+        hear("subscribed", epoch="aa", seq=10, recovered=True, gap=None)
+        record = crowd.take_record()
+        assert (record["resumes"], record["recovered"]) == (1, 1)
+        assert (record["missing"], record["told_missing"]) == (2, 3), "9 and 10 are owed, whatever it says"
+
+    run(script, play)
+
+
 def test_nobody_comes_back_once_the_crowd_is_stopping() -> None:
     script = Script(fails)
 

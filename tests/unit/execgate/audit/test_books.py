@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from execgate.audit import chain
 from execgate.audit.books import Books
-from execgate.audit.records import Described, Passed, Received, Record, Subscribed, Told
+from execgate.audit.records import Described, Left, Passed, Received, Record, Subscribed, Told
 from execgate.audit.truth import Entry, Truth
 
 EPOCH, HEAD = "00000000000000aa", 20
@@ -38,6 +38,10 @@ def begun(seq: int = 0, *, recovered: bool = True, told_until: int | None = None
 
 def passed(seq: int, dropped: int = 0, conflated: int = 0) -> Passed:
     return Passed("c", EPOCH, seq, dropped, conflated)
+
+
+def left(seq: int) -> Left:
+    return Left("c", EPOCH, seq)
 
 
 def judged(
@@ -76,6 +80,10 @@ BALANCED: dict[str, Case] = {
         EVERYTHING,
         [begun(), run(1, 4), run(9, 12), passed(12, conflated=4), run(13, HEAD), passed(HEAD, conflated=4)],
     ),
+    "who left is owed nothing of what follows": ("all", EVERYTHING, [begun(), run(1, 7), left(7)]),
+    "who left at a heartbeat's position": ("all", ODD, [begun(), received(1, 3), passed(4), left(4)]),
+    # 17 to 20 would have come in the place of 13 to 16.
+    "who left before the newer one came": ("conflate", EVERYTHING, [begun(), run(1, 12), received(17), left(17)]),
 }
 
 
@@ -132,6 +140,16 @@ WRONG: dict[str, tuple[str, tuple[str, ...], list[Record], int, str]] = {
         [begun(), run(1, 4), run(9, HEAD), passed(HEAD, conflated=3)],
         HEAD,
         "conflated 3",
+    ),
+    "lost before it left": ("all", EVERYTHING, [begun(), run(1, 6), left(7)], 7, "lost"),
+    "it left beyond the journal": ("all", EVERYTHING, [begun(), run(1, HEAD), left(HEAD + 1)], HEAD + 1, "not-in"),
+    "it left and went on": ("all", EVERYTHING, [begun(), run(1, 7), left(7), run(8, HEAD)], 7, "after-left"),
+    "it left and no newer one was to come": (
+        "conflate",
+        EVERYTHING,
+        [begun(), run(1, 16), received(18), left(18)],
+        17,
+        "lost",
     ),
     "never subscribed": ("all", EVERYTHING, [], 0, "never"),
 }

@@ -108,6 +108,42 @@ def test_a_gap_that_is_told_and_then_replayed_leaves_nothing_missing() -> None:
     assert counts_of(check) == {"told_gaps": 1}
 
 
+@pytest.mark.parametrize(
+    ("epoch", "seq", "gap", "expected"),
+    [
+        ("a", 10, None, {}),
+        ("a", 12, None, {"gaps": 1, "missing": 2}),  # it was said to be whole, and is not
+        ("a", 12, (11, 12), {"told_gaps": 1, "told_missing": 2}),
+        ("a", 13, (11, 12), {"told_gaps": 1, "told_missing": 2, "gaps": 1, "missing": 1}),
+        ("a", 12, (11, None), {"told_gaps": 1, "told_missing": 2}),
+        ("b", 0, (11, None), {"told_gaps": 1, "epoch_changes": 1}),
+        ("b", 2, (11, None), {"told_gaps": 1, "told_missing": 2, "epoch_changes": 1}),
+    ],
+)
+def test_a_stream_that_is_resumed_goes_on_where_it_stood(
+    epoch: str, seq: int, gap: tuple[int, int | None] | None, expected: dict[str, int]
+) -> None:
+    check = StreamCheck()
+    check.begin("a", 9)
+    check.observe("a", 10)
+    assert check.resume_point == ("a", 10)
+    check.resume(epoch, seq, gap)
+    check.observe(epoch, seq + 1)
+    assert counts_of(check) == expected
+    check.observe(epoch, seq + 1)
+    assert check.duplicates == 1, "what comes again is seen, whatever connection it comes on"
+
+
+def test_what_was_told_is_not_asked_for_again() -> None:
+    check = StreamCheck()
+    assert check.resume_point is None
+    check.begin("a", 5)
+    check.tell(6, 9)
+    assert check.resume_point == ("a", 9)
+    check.resume("a", 9, None)
+    assert counts_of(check) == {"told_gaps": 1, "told_missing": 4}
+
+
 class Model:
     """Keeps every seq of one epoch."""
 
@@ -137,6 +173,11 @@ class Model:
         self.told_gaps += 1
         self.told |= set(range(first, last + 1))
 
+    def resume(self, epoch: str, seq: int, gap: tuple[int, int | None] | None) -> None:
+        if gap is not None:
+            self.tell(gap[0], seq if gap[1] is None else gap[1])
+        self.pass_to(epoch, seq)
+
     @property
     def lost(self) -> set[int]:
         return set(range((self.begun_at or 0) + 1, self.highest + 1)) - self.received
@@ -160,6 +201,7 @@ STEPS = st.one_of(
     st.tuples(st.just("observe"), SEQS),
     st.tuples(st.just("pass_to"), SEQS),
     st.tuples(st.just("tell"), SEQS, st.integers(0, 3)),
+    st.tuples(st.just("resume"), SEQS, st.none() | st.tuples(SEQS, st.none() | SEQS)),
 )
 
 
@@ -173,6 +215,8 @@ def test_counts_are_those_of_the_model(steps: list[tuple[Any, ...]]) -> None:
         for one in (check, model):
             if name == "tell":
                 one.tell(seq, seq + more[0])
+            elif name == "resume":
+                one.resume("a", seq, *more)
             else:
                 getattr(one, name)("a", seq)
         assert counts_of(check) == counts_of(model)

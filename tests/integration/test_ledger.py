@@ -1,0 +1,127 @@
+"""The books together: what the load generator heard, through the death of a gateway, against the journal."""
+
+import json
+import signal
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.harness import running, wait_until
+from tests.rig import gateway
+
+CLIENTS = 12
+KILLED_AFTER, ENDED_AFTER = 300, 900
+"""Updates that each client has been sent, on average."""
+
+
+def audit(journal: Path, *files: Path, expected: int = 0) -> tuple[dict[str, Any], str]:
+    """Return what the audit found, and all that it said of it."""
+    with running("audit", "--json", str(journal), *map(str, files)) as process:
+        assert process.wait() == expected, process.words()
+        return json.loads("\n".join(process.stdout)), process.words()
+
+
+def delivered_of(intervals: Path) -> int:
+    with suppress(FileNotFoundError):
+        return sum(json.loads(line)["delivered"] for line in intervals.read_text().splitlines(keepends=True)[:-1])
+    return 0
+
+
+class Run:
+    """What is left of a run in which one of two gateways was killed."""
+
+    def __init__(self, folder: Path) -> None:
+        self.journal = folder / "journal"
+        self.records = folder / "records.jsonl"
+        feed = f"ipc://{folder}/feed"
+        flags = ("--rate", "200", "--symbols", "4", "--seed", "1", "--heartbeat-ms", "100")
+        intervals, summary = folder / "intervals.jsonl", folder / "summary.json"
+        with (
+            running("publisher", "--pub", feed, "--data-dir", str(self.journal), *flags) as publisher,
+            gateway(feed, "--heartbeat-s", "1", replay=f"{feed}.replay") as killed,
+            gateway(feed, "--heartbeat-s", "1", replay=f"{feed}.replay") as lives,
+            running(
+                *("loadgen", "classic2012", "pubsub", "--step", str(CLIENTS), "--max-clients", str(CLIENTS)),
+                *("--url", f"ws://{killed.address}/ws", "--url", f"ws://{lives.address}/ws"),
+                *("--records", str(self.records), "--intervals", str(intervals), "--json", str(summary)),
+            ) as load,
+        ):
+
+            def has(updates: int) -> Callable[[], bool]:
+                return lambda: delivered_of(intervals) >= updates * CLIENTS
+
+            wait_until(has(KILLED_AFTER), "updates flow", 30)
+            killed.process.send_signal(signal.SIGKILL)
+            wait_until(has(ENDED_AFTER), "they flow again", 30)
+            lives.wait_for_stats("all are on the one that lives", connections=CLIENTS, resuming=0)
+            assert load.stop() == 0
+            ended_at = lives.stats()["feed"]["seq"]
+            wait_until(lambda: lives.stats()["feed"]["seq"] > ended_at, "the stream goes on without them")
+            assert publisher.stop() == 0
+        self.summary = json.loads(summary.read_text())
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return Run(tmp_path_factory.mktemp("ledger"))
+
+
+def test_the_books_balance_though_a_gateway_was_killed(run: Run) -> None:
+    found, words = audit(run.journal, run.records)
+    assert found["balanced"], words
+    assert found["clients"] == CLIENTS
+    assert found["sessions"] == CLIENTS + run.summary["resumes"]
+    assert found["all"]["owed"] == found["all"]["received"] == run.summary["delivered"]
+
+
+def test_the_clients_themselves_saw_one_whole_stream(run: Run) -> None:
+    assert run.summary["resumes"] == run.summary["recovered"] == CLIENTS / 2, "those of the dead one"
+    assert run.summary["disconnects"] == CLIENTS / 2
+    wrong = ("gaps", "missing", "told_gaps", "duplicates", "reorders", "given_up")
+    assert {name: run.summary[name] for name in wrong} == dict.fromkeys(wrong, 0)
+
+
+def _removed(lines: list[dict[str, Any]], index: int) -> tuple[int, str]:
+    return lines.pop(index)["first"], "lost"
+
+
+def _altered(lines: list[dict[str, Any]], index: int) -> tuple[int, str]:
+    lines[index]["hash"] ^= 1
+    return lines[index]["first"], "other-content"
+
+
+def _doubled(lines: list[dict[str, Any]], index: int) -> tuple[int, str]:
+    lines.insert(index, lines[index])
+    return lines[index]["first"], "doubled"
+
+
+@pytest.mark.parametrize("spoil", [_removed, _altered, _doubled])
+def test_a_record_that_is_wrong_is_found_and_its_pair_is_named(
+    run: Run, tmp_path: Path, spoil: Callable[[list[dict[str, Any]], int], tuple[int, str]]
+) -> None:
+    lines = [json.loads(line) for line in run.records.read_text().splitlines()]
+    received = [index for index, line in enumerate(lines) if line["is"] == "received"]
+    index = received[len(received) // 2]
+    client = lines[index]["client"]
+    seq, what = spoil(lines, index)
+    spoiled = tmp_path / "records.jsonl"
+    spoiled.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    found, _ = audit(run.journal, spoiled, expected=1)
+    assert not found["balanced"]
+    assert {flaw["client"] for flaw in found["flaws"]} == {client}
+    first = found["flaws"][0]
+    assert (first["seq"], first["what"].split()[0][: len(what)]) == (seq, what)
+
+
+def test_what_is_missing_at_the_end_is_lost(run: Run, tmp_path: Path) -> None:
+    """A client that was away when the run ended never left: it is owed all up to the journal's head."""
+    lines = run.records.read_text().splitlines()
+    left = next(line for line in lines if '"left"' in line)
+    away = tmp_path / "records.jsonl"
+    away.write_text("".join(f"{line}\n" for line in lines if line is not left))
+    found, _ = audit(run.journal, away, expected=1)
+    head = max(found["journal"].values())
+    assert found["all"]["lost"] == head - json.loads(left)["seq"] > 0

@@ -116,8 +116,8 @@ def judge(plan: Plan, figures: Figures, requirements: Sequence[Requirement] = ()
 
 
 def _reasons(plan: Plan, figures: Figures) -> list[Reason]:
-    if not figures.records:
-        return []
+    if not figures.records or not figures.whole.counts()["connects"]:
+        return []  # nothing was measured that could be wrong
     told = figures.as_dict()
     client, measured = told["client"], figures.measured.counts()
     reasons = [

@@ -14,6 +14,7 @@ import zmq
 
 from execgate.service.curve import ClientCurve
 from execgate.service.logs import Throttle
+from execgate.service.zmq_reader import ZmqReader
 from execgate.wire.errors import UpdateError, UsageError
 from execgate.wire.update import decode
 from gateway import sockets
@@ -68,7 +69,7 @@ class Feed:
         self._refused = Throttle(log, _TELL_REFUSED_S)
         self._knocked_s = -_KNOCK_S
         self._silence: asyncio.TimerHandle | None = None
-        self._again: asyncio.Handle | None = None
+        self._reader: ZmqReader | None = None
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._socket = sockets.make(self._context, zmq.SUB, zmq_hwm, curve)
         self._socket.set(zmq.SUBSCRIBE, b"")
@@ -81,17 +82,15 @@ class Feed:
 
     def start(self) -> None:
         """Begin to read on the running loop."""
-        loop = asyncio.get_running_loop()
-        loop.add_reader(self._socket.fileno(), self._drain)
-        self._again = loop.call_soon(self._drain)  # the descriptor is edge-triggered: ask once ourselves
+        self._reader = ZmqReader(self._socket, self._drain)
         self._watch()
 
     def close(self) -> None:
         """Stop reading and let go of the socket."""
-        asyncio.get_running_loop().remove_reader(self._socket.fileno())
-        for handle in (self._silence, self._again):
-            if handle is not None:
-                handle.cancel()
+        if self._reader is not None:
+            self._reader.close()
+        if self._silence is not None:
+            self._silence.cancel()
         self._context.destroy(linger=0)
 
     def _drain(self) -> None:
@@ -110,13 +109,17 @@ class Feed:
                     self._malformed.warning("feed message refused: %s", error)
             self._fanout.is_behind = time.monotonic() - self._empty_s > BEHIND_S
             # The budget is spent, and the edge with it: come back after everything else had its turn.
-            self._again = asyncio.get_running_loop().call_soon(self._drain)
+            self._drain_soon()
         except zmq.Again:
             self._empty_s = time.monotonic()
             self._fanout.is_behind = False
         if messages > refused:  # what is no message of a publisher is no sign of its life
             self._heard_s = time.monotonic()
             self._fanout.flush()
+
+    def _drain_soon(self) -> None:
+        if self._reader is not None:
+            self._reader.soon()
 
     def _watch(self) -> None:
         # After a stall of ours it is no lie: the loop reads what waits before it looks at its timers.
@@ -141,4 +144,4 @@ class Feed:
         with suppress(zmq.ZMQError):  # it has let go of it already
             self._socket.disconnect(self._endpoint)
         self._socket.connect(self._endpoint)
-        self._again = asyncio.get_running_loop().call_soon(self._drain)  # all this may have taken the edge
+        self._drain_soon()  # all this may have taken the edge

@@ -17,6 +17,7 @@ import zmq
 
 from execgate.service.curve import ClientCurve
 from execgate.service.logs import Throttle
+from execgate.service.zmq_reader import ZmqReader
 from execgate.wire.errors import ReplayError, UsageError
 from execgate.wire.replay import (
     MAX_CREDIT,
@@ -70,6 +71,9 @@ class _Job(NamedTuple):
 class HistoryClient:
     """The requests of one gateway process; made, called and closed on the running loop.
 
+    It has a ZeroMQ context of its own, which is a thread: what many resuming clients need is decrypted and taken
+    apart there, and not in the way of the feed.
+
     Args:
         endpoint: the publisher's replay socket, `tcp://` or `ipc://`; it need not be there yet.
         curve: the keys to speak CURVE with; None is plain.
@@ -94,12 +98,11 @@ class HistoryClient:
         self._expected = 0  # seq of the next item of a replay
         self._silent_looks = 0
         self._timer: asyncio.TimerHandle | None = None  # looks at the silence, or ends the pause behind a timeout
-        self._again: asyncio.Handle | None = None
         self._refusals = Throttle(log)
         self._loop = asyncio.get_running_loop()
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         try:
-            self._socket = self._open()
+            self._socket, self._reader = self._open()
         except zmq.ZMQError as error:
             self._context.destroy(linger=0)
             raise UsageError(f"--replay {endpoint}: {error.strerror}") from None
@@ -123,18 +126,16 @@ class HistoryClient:
 
     def close(self) -> None:
         """Let go of everything; nobody is called any more."""
-        self._loop.remove_reader(self._socket.fileno())
-        for handle in (self._timer, self._again):
-            if handle is not None:
-                handle.cancel()
+        self._reader.close()
+        if self._timer is not None:
+            self._timer.cancel()
         self._job = None
         self._context.destroy(linger=0)
 
-    def _open(self) -> "zmq.Socket[bytes]":
+    def _open(self) -> "tuple[zmq.Socket[bytes], ZmqReader]":
         made = sockets.make(self._context, zmq.DEALER, MAX_CREDIT + 128, self._curve)
         made.connect(self._endpoint)
-        self._loop.add_reader(made.fileno(), self._drain)
-        return made
+        return made, ZmqReader(made, self._drain)
 
     def _ask(self, job: _Job) -> None:
         if len(self._waiting) >= MAX_WAITING:
@@ -163,17 +164,10 @@ class HistoryClient:
     def _say(self, request: Request) -> None:
         with suppress(zmq.Again):  # nobody takes what we say, so nothing will come of it: a timeout
             self._socket.send_multipart(encode_request(self._request_id, request), zmq.NOBLOCK)
-        self._drain_soon()  # a send may take the event of what has come off the descriptor
-
-    def _drain_soon(self) -> None:
-        if self._again is None:
-            self._again = self._loop.call_soon(self._drain)
+        self._reader.soon()  # a send may take the event of what has come off the descriptor
 
     def _drain(self) -> None:
         """Take what waits, up to a budget, and hand it over."""
-        if self._again is not None:
-            self._again.cancel()
-            self._again = None
         items: list[Update] = []
         end: Outcome | None = None
         size = 0
@@ -187,7 +181,7 @@ class HistoryClient:
                     end = part
                 if end is not None or size >= DRAIN_BYTES:
                     break
-            self._drain_soon()
+            self._reader.soon()
         except zmq.Again:
             pass
         if items or end is not None:
@@ -254,7 +248,7 @@ class HistoryClient:
             self._watch()
             return
         # A new socket, with which nothing of the old requests comes along.
-        self._loop.remove_reader(self._socket.fileno())
+        self._reader.close()
         self._socket.close()
-        self._socket = self._open()
+        self._socket, self._reader = self._open()
         self._finish(job, TimedOut(self._timeout_s), random.uniform(0, JITTER_S))

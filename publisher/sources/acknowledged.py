@@ -20,6 +20,7 @@ from typing import Any
 import zmq
 
 from execgate.service.curve import ServerCurve
+from execgate.service.zmq_reader import ZmqReader
 from execgate.wire.errors import RowError
 from execgate.wire.update import epoch_text
 from publisher import sockets
@@ -67,13 +68,12 @@ class AcknowledgedSource:
         self._waiting = 0  # of those that are taken and not answered; `_waiting_bytes` the same
         self._waiting_bytes = 0
         self._came = asyncio.Event()
-        self._again: asyncio.Handle | None = None
+        self._reader: ZmqReader | None = None
         self._socket = context.socket(zmq.ROUTER)
         self._socket.setsockopt(zmq.RCVHWM, RECEIVE_HWM)
         self._socket.setsockopt(zmq.SNDHWM, SEND_HWM)
         self._socket.setsockopt(zmq.LINGER, LINGER_MS)
         sockets.harden(self._socket, MAX_FRAME_BYTES)
-        self._loop = asyncio.get_running_loop()
 
     def bind(self, endpoint: str, curve: ServerCurve | None = None) -> str:
         """Bind and return the real endpoint; raises UsageError."""
@@ -81,8 +81,7 @@ class AcknowledgedSource:
 
     async def batches(self) -> AsyncIterator[Batch]:
         """Yield the batch of each good message, in the order in which they came."""
-        self._loop.add_reader(sockets.descriptor(self._socket), self._read)
-        self._read_soon()
+        self._reader = ZmqReader(self._socket, self._read)
         while True:
             while self._taken:
                 yield self._taken.popleft()
@@ -91,19 +90,15 @@ class AcknowledgedSource:
 
     def close(self) -> None:
         """Close the socket; what has no answer by now gets none, and may be sent again."""
-        self._loop.remove_reader(sockets.descriptor(self._socket))
-        if self._again is not None:
-            self._again.cancel()
+        if self._reader is not None:
+            self._reader.close()
         self._socket.close()
 
     def _read_soon(self) -> None:
-        if self._again is None:
-            self._again = self._loop.call_soon(self._read)
+        if self._reader is not None:
+            self._reader.soon()
 
     def _read(self) -> None:
-        if self._again is not None:
-            self._again.cancel()
-            self._again = None
         ends_ns = time.monotonic_ns() + _TURN_NS
         try:
             while time.monotonic_ns() < ends_ns:

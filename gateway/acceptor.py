@@ -121,6 +121,10 @@ class Acceptor:
             os.close(self._reserve)
             self._reserve = -1
 
+    def limit(self, max_exchanges: int) -> None:
+        """Have another bound from now on."""
+        self._max_exchanges = max_exchanges
+
     def exchange_over(self) -> None:
         """A handshake or request that was handed over has ended."""
         self._exchanges -= 1

@@ -36,6 +36,10 @@ class Admission:
             return True
         return self._limiter.allows(host, time.monotonic_ns())
 
+    def limit(self, limiter: AddressLimiter | None) -> None:
+        """Count by another limiter from now on."""
+        self._limiter = limiter
+
     def awaits_header(self, host: str) -> bool:
         """Whether `host` is a proxy that begins with a PROXY protocol header."""
         return self._reads_header and self._is_trusted(host)

@@ -59,6 +59,17 @@ class Certificate:
         if self._timer is not None:
             self._timer.cancel()
 
+    def replace(self, certificate_file: str, key_file: str) -> None:
+        """Read these files now, and look at them from now on.
+
+        Raises:
+            UsageError: one can't be used; what was at work stays.
+        """
+        files = certificate_file, key_file
+        signature = _signature(files)
+        self._context = load_context(*files)
+        self._files, self._seen, self._loaded = files, signature, signature
+
     def look(self) -> None:
         """Read the files if they have changed since they were read, and not since the last look."""
         signature = _signature(self._files)

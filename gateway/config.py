@@ -11,7 +11,7 @@ from execgate.service.endpoints import (
 )
 from execgate.service.options import one_of, option, positive_number, whole_number
 from execgate.wire.errors import UsageError
-from gateway.core.proxies import Network, parse_networks
+from gateway.core.proxies import Network, parse_networks, show_networks
 
 NO_REPLAY = "none"
 
@@ -76,21 +76,27 @@ class GatewayConfig:
         None,
         "serve TLS with the certificate in FILE (PEM, issuers behind it); read again when it changes",
         metavar="FILE",
+        reloadable=True,
     )
     tls_key: str | None = option(
-        None, "the private key of --tls-cert in FILE (PEM, no passphrase)", metavar="FILE"
+        None,
+        "the private key of --tls-cert in FILE (PEM, no passphrase)",
+        metavar="FILE",
+        reloadable=True,
     )
     allowed_origin: tuple[str, ...] = option(
         (),
         "an Origin that may connect besides the same host's, exactly; '*' allows all; repeatable",
         repeatable=True,
         metavar="ORIGIN",
+        reloadable=True,
     )
     trusted_proxies: tuple[Network, ...] = option(
         (),
         "proxies whose X-Forwarded-For is believed, and whose clients are limited by that address; addresses or "
         "networks separated by commas",
         parse=parse_networks,
+        show=show_networks,
         metavar="NETWORKS",
     )
     proxy_protocol: bool = option(
@@ -112,45 +118,77 @@ class GatewayConfig:
         "WebSocket connections of one process; one more is answered 503",
         parse=whole_number(1),
         metavar="N",
+        reloadable=True,
     )
     max_exchanges: int = option(
         1_024,
         "handshakes and HTTP requests under way; more wait in the kernel's backlog",
         parse=whole_number(1),
         metavar="N",
+        reloadable=True,
     )
     connections_per_s: float = option(
         8.0,
         "new connections a second from one address, 0 for no limit; the loopback has none",
         parse=whole_number(0),
         metavar="N",
+        reloadable=True,
     )
     connection_burst: int = option(
-        20, "connections an address may make at once before that rate counts", parse=whole_number(1), metavar="N"
+        20,
+        "connections an address may make at once before that rate counts",
+        parse=whole_number(1),
+        metavar="N",
+        reloadable=True,
     )
     messages_per_s: float = option(
         100.0,
         "inbound messages a second of one session, 0 for no limit; the loopback has none",
         parse=whole_number(0),
         metavar="N",
+        reloadable=True,
     )
     max_message_kib: int = option(
-        64, "size of an inbound message, KiB", parse=whole_number(1, 16_384), metavar="KIB"
+        64,
+        "size of an inbound message, KiB",
+        parse=whole_number(1, 16_384),
+        metavar="KIB",
+        reloadable=True,
     )
-    max_fragments: int = option(64, "fragments of an inbound message", parse=whole_number(1), metavar="N")
-    max_depth: int = option(16, "depth of an inbound message's JSON", parse=whole_number(2, 500), metavar="N")
-    max_topics: int = option(1_000, "topics of one subscription", parse=whole_number(1), metavar="N")
+    max_fragments: int = option(
+        64,
+        "fragments of an inbound message",
+        parse=whole_number(1),
+        metavar="N",
+        reloadable=True,
+    )
+    max_depth: int = option(
+        16,
+        "depth of an inbound message's JSON",
+        parse=whole_number(2, 500),
+        metavar="N",
+        reloadable=True,
+    )
+    max_topics: int = option(
+        1_000,
+        "topics of one subscription",
+        parse=whole_number(1),
+        metavar="N",
+        reloadable=True,
+    )
     outbound_kib: int = option(
         1_024,
         "what may wait for one session, KiB; over it 'all' is closed with 4108",
         parse=whole_number(1),
         metavar="KIB",
+        reloadable=True,
     )
     outbound_total_mib: int = option(
         1_024,
         "what may wait for all sessions, MiB; new ones are refused at 95 %",
         parse=whole_number(1),
         metavar="MIB",
+        reloadable=True,
     )
     send_buffer_kib: int = option(
         0,
@@ -205,6 +243,7 @@ class GatewayConfig:
         "after SIGTERM, time for clients to leave before they are closed, s",
         parse=positive_number,
         metavar="S",
+        reloadable=True,
     )
     csv: bool = option(False, "print the 2012 server line to standard output at each interval")
     csv_interval_s: float = option(15.0, "between two CSV lines, s", parse=positive_number, metavar="S")
@@ -220,6 +259,7 @@ class GatewayConfig:
         "least severe log lines: debug, info, warning or error",
         parse=one_of("debug", "info", "warning", "error"),
         metavar="LEVEL",
+        reloadable=True,
     )
 
     def __post_init__(self) -> None:

@@ -75,6 +75,12 @@ class Front(HTTPServerConnectionDelegate):
         self._moving: dict[asyncio.Task[Any], Connection] = {}
         self.is_draining = False
 
+    def change(self, policy: Policy, allowed_origins: Collection[str], max_sessions: int) -> None:
+        """Judge by others from now on; sessions that are there keep their rights."""
+        self._policy = policy
+        self._allowed_origins = frozenset(allowed_origins)
+        self._max_sessions = max_sessions
+
     def start_request(self, server_conn: object, request_conn: HTTPConnection) -> HTTPMessageDelegate:  # noqa: ARG002
         """Tornado's: a new request begins on a connection."""
         return _Exchange(self, self._pages, request_conn)

@@ -1,9 +1,9 @@
 """The supervisor of `--workers N`: N gateways on one port, the dead restarted, the sum of their figures served.
 
 It finds a taken port by binding it alone first, then holds it bound, without listening, so that it stays ours
-while workers come and go. A worker that ends because it was misused (exit 2) ends the supervisor too; any other
-death is logged and answered with a new worker, after a back-off that a worker's ten good seconds reset. A worker
-whose loop hangs, which shows in its reports, is killed for that.
+while workers come and go. A worker that ends because it was misused (exit 2) ends the supervisor too, unless one
+in its place has served before; any other death is logged and answered with a new worker, after a back-off that a
+worker's ten good seconds reset. A worker whose loop hangs, which shows in its reports, is killed for that.
 """
 
 import asyncio
@@ -19,10 +19,12 @@ from typing import Any
 import ujson
 
 from execgate.measure.classic import SERVER_HEADING
-from execgate.service import lifecycle, systemd
+from execgate.service import lifecycle, logs, systemd
 from execgate.service.endpoints import TcpAddress, bind_error, resolve
 from execgate.service.exits import EXIT_FAILED, EXIT_OK, EXIT_USAGE
 from execgate.service.lifecycle import Stop
+from execgate.service.settings import to_toml
+from execgate.wire.errors import UsageError
 from gateway.acceptor import bound_address, listen
 from gateway.certificate import load_context
 from gateway.config import GatewayConfig
@@ -45,13 +47,18 @@ HUNG_S = 20.0
 
 
 class _Slot:
-    """The place of one worker: the process that fills it now, and what it last reported."""
+    """The place of one worker: the process that fills it now, and what it last reported.
+
+    Attributes:
+        is_behind: whether the settings were reloaded before it could be told.
+    """
 
     def __init__(self, number: int) -> None:
         self.number = number
         self.process: asyncio.subprocess.Process | None = None
         self.figures: dict[str, Any] | None = None
         self.restarts = 0
+        self.is_behind = False
         self.first_ready = asyncio.Event()
 
 
@@ -61,13 +68,16 @@ class Supervisor:
     Args:
         config: the gateway's, with `workers` over 1.
         arguments: the flags it was read from, passed on to the workers.
+        reloads: whether SIGHUP may bring another config. Workers then read theirs from us, not from a file that
+            somebody may be writing: one that starts later is as those that run.
 
     Raises:
         UsageError: the port is taken, or the certificate can't be used.
     """
 
-    def __init__(self, config: GatewayConfig, arguments: Sequence[str]) -> None:
+    def __init__(self, config: GatewayConfig, arguments: Sequence[str], *, reloads: bool = False) -> None:
         self._config = config
+        self._is_serving = False
         if config.tls_cert is not None and config.tls_key is not None:
             load_context(config.tls_cert, config.tls_key)  # one error here, not one of each worker
         self._holder = _hold_port(config.listen, config.share_port)
@@ -78,6 +88,11 @@ class Supervisor:
             *("--listen", str(self._address)),
             "--share-port",
         ]
+        self._settings: int | None = None
+        if reloads:
+            self._settings = os.memfd_create("execgate-settings")
+            self._arguments += ["--config", f"/dev/fd/{self._settings}"]
+            self._write_settings()
         self._slots = [_Slot(number) for number in range(config.workers)]
         self._results = Results()
         self._heading_printed = False
@@ -97,23 +112,54 @@ class Supervisor:
         )
         keepers = [asyncio.create_task(self._keep(slot, stop)) for slot in self._slots]
         ready = asyncio.create_task(self._tell_ready(bound_address(listener)))
-        is_serving = ready.done  # all workers were ready once
-        pulse = systemd.Pulse(lambda: status_line(self.stats()), lambda: is_serving() and not stop.requested)
+        pulse = systemd.Pulse(lambda: status_line(self.stats()), self.is_serving)
         pulse.start()
         await stop.wait()
+        self._is_serving = False
         systemd.notify("STOPPING=1")
         ready.cancel()
-        self._signal_workers(signal.SIGTERM)
+        self._signal_workers(self._slots, signal.SIGTERM)
         _, late = await asyncio.wait(keepers, timeout=self._config.drain_s + _GRACE_S)
         if late:
             log.error("workers did not end in time count=%s", len(late))
-            self._signal_workers(signal.SIGKILL)
+            self._signal_workers(self._slots, signal.SIGKILL)
             await asyncio.wait(late)
             self._status = EXIT_FAILED
         pulse.stop()
         acceptor.close()
         self._holder.close()
+        if self._settings is not None:
+            os.close(self._settings)
         return self._status
+
+    def is_serving(self) -> bool:
+        """Whether all workers were ready once and we do not end yet."""
+        return self._is_serving
+
+    def apply(self, config: GatewayConfig) -> None:
+        """Have the workers put a config to work of which only what can be reloaded differs.
+
+        Raises:
+            UsageError: it can't be, and nothing has changed.
+        """
+        if (config.tls_cert is None) != (self._config.tls_cert is None):
+            raise UsageError("--tls-cert: TLS is turned on or off by a restart, not by a reload")
+        if config.tls_cert is not None and config.tls_key is not None:
+            load_context(config.tls_cert, config.tls_key)
+        self._config = config
+        logs.set_level(config.log_level)
+        self._write_settings()
+        for slot in self._slots:
+            # One that does not report yet may have read the old settings, and may not listen to the signal yet.
+            slot.is_behind = slot.figures is None
+        self._signal_workers([slot for slot in self._slots if not slot.is_behind], signal.SIGHUP)
+
+    def _write_settings(self) -> None:
+        if self._settings is None:
+            return
+        text = to_toml(self._config).encode()
+        os.ftruncate(self._settings, 0)
+        os.pwrite(self._settings, text, 0)
 
     def stats(self) -> dict[str, Any]:
         """Return the sum of the workers' last reports, and each of them."""
@@ -143,6 +189,7 @@ class Supervisor:
     async def _tell_ready(self, stats_address: TcpAddress) -> None:
         for slot in self._slots:
             await slot.first_ready.wait()
+        self._is_serving = True
         facts = {"listen": self._address, "feed": self._config.feed, "workers": len(self._slots)}
         lifecycle.tell_ready(PROGRAM, to_stderr=self._config.csv, **facts, stats=stats_address)
 
@@ -157,7 +204,7 @@ class Supervisor:
                 status = await self._put_down(slot)
             if stop.requested:
                 return
-            if status == EXIT_USAGE:
+            if status == EXIT_USAGE and not slot.first_ready.is_set():  # later it is no flag of ours that is wrong
                 self._status = status
                 stop.request()
                 return
@@ -202,7 +249,7 @@ class Supervisor:
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "execgate", "gateway", *self._arguments),
                 stdout=asyncio.subprocess.PIPE,
-                pass_fds=[report_to],
+                pass_fds=[report_to] if self._settings is None else [report_to, self._settings],
                 env=environment,
             )
         except OSError:
@@ -244,12 +291,15 @@ class Supervisor:
                 break
             silent = 0
             slot.figures = ujson.loads(line)
+            if slot.is_behind:
+                slot.is_behind = False
+                self._signal_workers([slot], signal.SIGHUP)
             if slot.figures and slot.figures["ready"]:
                 slot.first_ready.set()
         transport.close()
 
-    def _signal_workers(self, signum: int) -> None:
-        for slot in self._slots:
+    def _signal_workers(self, slots: Sequence[_Slot], signum: int) -> None:
+        for slot in slots:
             if slot.process is not None and slot.process.returncode is None:
                 slot.process.send_signal(signum)
 

@@ -13,14 +13,16 @@ from typing import Any
 import ujson
 
 from execgate.measure.classic import SERVER_HEADING, ClassicMetrics, csv_line
-from execgate.service import lifecycle, systemd
+from execgate.service import lifecycle, logs, systemd
 from execgate.service.curve import client_curve
+from execgate.service.exits import EXIT_OK
 from execgate.service.heap import Heap
 from execgate.service.lifecycle import Stop
 from execgate.service.vitals import LoopLag, ProcessVitals
 from execgate.wire import events
 from execgate.wire.close_codes import CloseCode
-from gateway.acceptor import bound_address, listen
+from execgate.wire.errors import UsageError
+from gateway.acceptor import Acceptor, bound_address, listen
 from gateway.admission import Admission
 from gateway.certificate import Certificate
 from gateway.config import NO_REPLAY, GatewayConfig
@@ -96,16 +98,13 @@ class Worker:
             budget=OutboundBudget(config.outbound_kib * _KIB, config.outbound_total_mib * _MIB),
         )
         pages = Pages(self.stats, self._readiness, with_page=True)
-        policy = OpenPolicy(config.messages_per_s, config.max_topics)
+        self._acceptor: Acceptor | None = None
         self._certificate = None
         if config.tls_cert is not None and config.tls_key is not None:
             self._certificate = Certificate(config.tls_cert, config.tls_key)
-        limiter = None
-        if config.connections_per_s:
-            limiter = AddressLimiter(config.connections_per_s, config.connection_burst)
-        self._admission = Admission(limiter, config.trusted_proxies, reads_header=config.proxy_protocol)
+        self._admission = Admission(_limiter(config), config.trusted_proxies, reads_header=config.proxy_protocol)
         self._front = Front(
-            self._site, pages, policy, config.allowed_origin, config.max_connections, self._admission
+            self._site, pages, _policy(config), config.allowed_origin, config.max_connections, self._admission
         )
         self._listener = listen(
             "--listen",
@@ -116,11 +115,11 @@ class Worker:
         )
         self._feed = Feed(config.feed, config.zmq_hwm, config.feed_stale_s, self._recovery, fanout, curve)
 
-    async def run(self, stop: Stop) -> None:
-        """Serve until `stop`, then drain."""
+    async def run(self, stop: Stop) -> int:
+        """Serve until `stop`, then drain; return the exit status."""
         config = self._config
         address = bound_address(self._listener)
-        acceptor = serve(
+        self._acceptor = acceptor = serve(
             self._listener,
             self._front,
             self._site.counters,
@@ -133,9 +132,7 @@ class Worker:
         self._heap.start()
         self._site.keepalive.start()
         self._feed.start()
-        pulse = systemd.Pulse(
-            lambda: status_line(self.stats()), lambda: self._live.is_set() and not stop.requested
-        )
+        pulse = systemd.Pulse(lambda: status_line(self.stats()), self.is_serving)
         pulse.start()
         if self._certificate is not None:
             self._certificate.watch()
@@ -161,6 +158,32 @@ class Worker:
         for history in self._histories:
             history.close()
         log.info("stopped delivered=%s", self._site.counters.delivered)
+        return EXIT_OK
+
+    def is_serving(self) -> bool:
+        """Whether it was ready once and does not end yet."""
+        return self._live.is_set() and not self._front.is_draining
+
+    def apply(self, config: GatewayConfig) -> None:
+        """Put a config to work of which only what can be reloaded differs (`execgate.service.settings`).
+
+        Raises:
+            UsageError: it can't be, and nothing has changed.
+        """
+        if self._certificate is not None and config.tls_cert is not None and config.tls_key is not None:
+            self._certificate.replace(config.tls_cert, config.tls_key)
+        elif config.tls_cert != self._config.tls_cert:
+            raise UsageError("--tls-cert: TLS is turned on or off by a restart, not by a reload")
+        before, self._config = self._config, config
+        logs.set_level(config.log_level)
+        self._site.limits = _limits(config)  # of new sessions: the others were told theirs
+        self._front.change(_policy(config), config.allowed_origin, config.max_connections)
+        budget = self._site.budget
+        budget.session_limit, budget.limit = config.outbound_kib * _KIB, config.outbound_total_mib * _MIB
+        if _rate_of(config) != _rate_of(before):  # else everybody would have a new burst
+            self._admission.limit(_limiter(config))
+        if self._acceptor is not None:
+            self._acceptor.limit(config.max_exchanges)
 
     def stats(self) -> dict[str, Any]:
         """Return the figures of `/stats`; `docs/gateway.md` explains each."""
@@ -275,6 +298,18 @@ def _tell_failure(chore: "asyncio.Task[None]") -> None:
 def _exhausted(member: Outbound) -> None:
     if member.owner is not None:
         member.owner.exhausted()
+
+
+def _policy(config: GatewayConfig) -> OpenPolicy:
+    return OpenPolicy(config.messages_per_s, config.max_topics)
+
+
+def _rate_of(config: GatewayConfig) -> tuple[float, int]:
+    return config.connections_per_s, config.connection_burst
+
+
+def _limiter(config: GatewayConfig) -> AddressLimiter | None:
+    return AddressLimiter(*_rate_of(config)) if config.connections_per_s else None
 
 
 def _limits(config: GatewayConfig) -> Limits:

@@ -14,9 +14,10 @@ from typing import Any
 
 import zmq
 
-from execgate.service import lifecycle, logs, options, systemd
-from execgate.service.curve import ServerCurve, load_secret
+from execgate.service import lifecycle, logs, systemd
+from execgate.service.curve import ServerCurve, load_directory, load_secret
 from execgate.service.exits import EXIT_FAILED, EXIT_OK
+from execgate.service.settings import Reloader, Settings
 from execgate.service.zap import Allowed, Zap
 from execgate.wire.topics import TopicTemplate
 from execgate.wire.update import Kind, epoch_text
@@ -56,19 +57,42 @@ def main(arguments: Sequence[str]) -> int:
     """
     if arguments and arguments[0] in tool.COMMANDS:
         return tool.main(arguments)
-    config = options.load(
+    settings = Settings(
         PublisherConfig, PROGRAM, arguments, os.environ, description=DESCRIPTION, examples=EXAMPLES
     )
+    config = settings.read()
+    answer = settings.answer(config, check)
+    if answer is not None:
+        print(answer)
+        return EXIT_OK
     logs.set_up(config.log_level)
 
     async def serve(stop: lifecycle.Stop) -> int:
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         try:
-            return await Publisher(config, context, stop).run()
+            publisher = Publisher(config, context, stop)
+            Reloader(settings, config, publisher.apply, publisher.is_serving).start()
+            return await publisher.run()
         finally:
             context.term()  # waits for what is queued, at most the feed's linger
 
     return lifecycle.run(PROGRAM, serve)
+
+
+def check(config: PublisherConfig) -> None:
+    """Look at the files that `config` names, for `--check`; a journal is looked at by `execgate publisher verify`.
+
+    Raises:
+        UsageError: one can't be used.
+    """
+    if config.curve_key is not None:
+        load_secret("--curve-key", config.curve_key)
+    for flag, directory in (
+        ("--curve-clients", config.curve_clients),
+        ("--curve-producers", config.curve_producers),
+    ):
+        if directory is not None:
+            load_directory(flag, directory)
 
 
 class Publisher:
@@ -95,8 +119,8 @@ class Publisher:
         self._road = Road(sequencer, self._journal, self._feed, self._refusals, config.max_updates)
         self._sources: list[Source] = []
         self._bound: dict[str, Any] = {}
-        self._failed = self._is_ending = False
-        self._pulse = systemd.Pulse(self._status, lambda: not self._is_ending)
+        self._failed = self._is_serving = False
+        self._pulse = systemd.Pulse(self._status, self.is_serving)
 
     async def run(self) -> int:
         """Bind, tell that we are ready, publish, say BYE; return the exit status.
@@ -112,9 +136,10 @@ class Publisher:
                 self._open(name)
             self._tell_epoch()
             lifecycle.tell_ready(PROGRAM, **self._bound, epoch=epoch_text(self._journal.epoch))
+            self._is_serving = True
             self._pulse.start()
             reason = await self._publish()
-            self._is_ending = True
+            self._is_serving = False
             systemd.notify("STOPPING=1")
             await self._flush()
             self._road.beat(Kind.BYE)
@@ -129,6 +154,14 @@ class Publisher:
             self._journal.close()
             if self._zap is not None:
                 self._zap.close()
+
+    def is_serving(self) -> bool:
+        """Whether it was ready and does not end yet."""
+        return self._is_serving
+
+    def apply(self, config: PublisherConfig) -> None:
+        """Put a config to work of which only what can be reloaded differs: the log level."""
+        logs.set_level(config.log_level)
 
     def _open_journal(self) -> tuple[DiskJournal | MemoryJournal, Sequencer]:
         """Open what keeps updates, and say where the numbering goes on.

@@ -53,6 +53,16 @@ def duration(text: str) -> float:
     return positive_number(text[:-1]) * unit_s
 
 
+def show_duration(seconds: float) -> str:
+    """Return seconds as `duration` reads them."""
+    return f"{seconds:.15g}s"
+
+
+def show_range(values: tuple[float, float]) -> str:
+    """Return a range as `number_range` reads it."""
+    return ":".join(f"{value:.15g}" for value in values)
+
+
 def not_empty(text: str) -> str:
     """Return a path that is not empty.
 
@@ -93,6 +103,7 @@ class PublisherConfig:
         None,
         "synthetic: milliseconds between updates, drawn at random anew each time (default 10:110)",
         parse=number_range,
+        show=show_range,
         metavar="LO:HI",
     )
     interval_once: bool = option(False, "synthetic: draw the interval once, at the start, as in 2012")
@@ -193,6 +204,7 @@ class PublisherConfig:
         None,
         "how long updates are kept for replay, such as 90s, 15m, 36h or 7d (default: no bound)",
         parse=duration,
+        show=show_duration,
         metavar="TIME",
     )
     snapshot_keys: int = option(
@@ -219,6 +231,7 @@ class PublisherConfig:
         "info",
         "debug, info, warning or error",
         parse=one_of("debug", "info", "warning", "error"),
+        reloadable=True,
         metavar="LEVEL",
     )
 

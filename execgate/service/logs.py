@@ -18,6 +18,11 @@ def set_up(level: str = "info") -> None:
     logging.getLogger("asyncio").setLevel(logging.WARNING)
 
 
+def set_level(level: str) -> None:
+    """Change what `set_up` was given."""
+    logging.getLogger().setLevel(level.upper())
+
+
 class Throttle:
     """A logger for what a peer can repeat: one line a second at most, with the number held back.
 

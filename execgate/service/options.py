@@ -5,13 +5,15 @@
         rate: float | None = option(None, "updates a second, evenly spaced", parse=positive, metavar="N")
 
 `load(PublisherConfig, ...)` reads defaults < environment (`EXECGATE_RATE`, then the field's aliases) < flags
-(`--rate`). A value that is refused is named with where it came from and what was expected.
+(`--rate`). A value that is refused is named with where it came from and what was expected. Daemons also take a
+file and may read it again: `execgate.service.settings`.
 """
 
 import argparse
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+import difflib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 from execgate.service.exits import EXIT_USAGE
 from execgate.wire.errors import UsageError
@@ -35,6 +37,8 @@ def option(
     metavar: str | None = None,
     aliases: Sequence[str] = (),
     repeatable: bool = False,
+    reloadable: bool = False,
+    show: Callable[[Any], str] | None = None,
 ) -> Any:
     """Declare one field of a config dataclass.
 
@@ -45,6 +49,8 @@ def option(
         metavar: the value's name in `--help`.
         aliases: environment names of 2012 that mean the same.
         repeatable: the flag may come several times; the value is a tuple.
+        reloadable: a running daemon can take another value on SIGHUP.
+        show: value to text, where `parse` does not read what `str` says.
     """
     metadata = {
         "sentence": sentence,
@@ -52,6 +58,8 @@ def option(
         "metavar": metavar,
         "aliases": tuple(aliases),
         "repeatable": repeatable,
+        "reloadable": reloadable,
+        "show": show,
     }
     return dataclasses.field(default=default, metadata=metadata)
 
@@ -75,11 +83,47 @@ def environment_names(field: "dataclasses.Field[Any]") -> tuple[str, ...]:
     return (ENVIRONMENT_PREFIX + field.name.rstrip("_").upper(), *field.metadata["aliases"])
 
 
-class _Parser(argparse.ArgumentParser):
-    """An argparse parser whose errors are one line, in the words of the rest."""
+class Setting(NamedTuple):
+    """A value, and where it comes from: a flag, an environment name, a file, or `default`."""
+
+    value: Any
+    origin: str
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return a suggestion to put behind an error about `word`, empty where nothing known is like it."""
+    found = difflib.get_close_matches(word, list(known), n=1, cutoff=0.7)
+    return f"; did you mean {found[0]}?" if found else ""
+
+
+class Parser(argparse.ArgumentParser):
+    """The flags of one config class; errors are one line, in the words of the rest, and exit 2."""
+
+    def __init__(self, config_class: type[Any], program: str, *, description: str, examples: str) -> None:
+        super().__init__(
+            prog=program,
+            description=description,
+            epilog=f"{_ENVIRONMENT}\n\nexamples:\n{examples}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        self.fields = dataclasses.fields(config_class)
+        for field in self.fields:
+            _add_flag(self, field)
+
+    def given(self, arguments: Sequence[str]) -> dict[str, Any]:
+        """Return the text of each flag, None where it is not among `arguments`, by the name of its field."""
+        given, unknown = self.parse_known_args(arguments)
+        if unknown:
+            word = unknown[0].partition("=")[0]
+            flags = (flag for flag in self._option_string_actions if flag.startswith("--"))
+            self.error(f"unrecognized arguments: {' '.join(unknown)}{did_you_mean(word, flags)}")
+        return vars(given)
 
     def error(self, message: str) -> Any:
-        self.exit(EXIT_USAGE, f"{self.prog}: {message}. See '{self.prog} --help'.\n")
+        """End with one line."""
+        end = "" if message.endswith("?") else "."
+        self.exit(EXIT_USAGE, f"{self.prog}: {message}{end} See '{self.prog} --help'.\n")
 
 
 def load(
@@ -96,34 +140,46 @@ def load(
     Raises:
         UsageError: a value is not what its field expects; the error names it.
     """
-    parser = _Parser(
-        prog=program,
-        description=description,
-        epilog=f"{_ENVIRONMENT}\n\nexamples:\n{examples}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    fields = dataclasses.fields(config_class)  # type: ignore[arg-type]  # any dataclass will do
-    for field in fields:
-        _add_flag(parser, field)
-    given = vars(parser.parse_args(arguments))
-    values: dict[str, Any] = {}
+    parser = Parser(config_class, program, description=description, examples=examples)
+    return build(config_class, gather(parser.fields, parser.given(arguments), environment))
+
+
+def gather(
+    fields: Iterable["dataclasses.Field[Any]"], given: Mapping[str, Any], environment: Mapping[str, str]
+) -> dict[str, Setting]:
+    """Return what flags and the environment say, by the name of its field; nothing of what they do not.
+
+    Raises:
+        UsageError: a value is not what its field expects.
+    """
+    found = {}
     for field in fields:
         if given[field.name] is not None:
-            values[field.name] = _parse(field, flag_of(field), given[field.name])
+            flag = flag_of(field)
+            found[field.name] = Setting(parse(field, flag, given[field.name]), flag)
             continue
         for name in environment_names(field):
             if name in environment:
                 raw = environment[name]
-                values[field.name] = _parse(field, name, raw.split() if field.metadata["repeatable"] else raw)
+                value = parse(field, name, raw.split() if field.metadata["repeatable"] else raw)
+                found[field.name] = Setting(value, name)
                 break
+    return found
+
+
+def build(config_class: type[Config], found: Mapping[str, Setting]) -> Config:
+    """Return the config with the values of `found`, defaults for the rest.
+
+    Raises:
+        UsageError: values that do not go together.
+    """
     try:
-        return config_class(**values)
+        return config_class(**{name: setting.value for name, setting in found.items()})
     except ValueError as error:  # a check across fields, from __post_init__
         raise UsageError(str(error)) from None
 
 
-def _add_flag(parser: argparse.ArgumentParser, field: "dataclasses.Field[Any]") -> None:
+def _add_flag(parser: Parser, field: "dataclasses.Field[Any]") -> None:
     flag = flag_of(field)
     sentence = field.metadata["sentence"].replace("%", "%%")  # argparse formats it
     if field.metadata["aliases"]:
@@ -134,9 +190,7 @@ def _add_flag(parser: argparse.ArgumentParser, field: "dataclasses.Field[Any]") 
         parser.add_argument(no_flag, dest=field.name, action="store_const", const="false", help=argparse.SUPPRESS)
         return
     if field.default not in (None, "", ()):
-        default: Any = field.default
-        shown = " ".join(map(str, default)) if field.metadata["repeatable"] else _short(default)
-        sentence += f" (default {shown})".replace("%", "%%")
+        sentence += f" (default {shown(field, field.default)})".replace("%", "%%")
     parser.add_argument(
         flag,
         dest=field.name,
@@ -146,18 +200,32 @@ def _add_flag(parser: argparse.ArgumentParser, field: "dataclasses.Field[Any]") 
     )
 
 
-def _short(value: Any) -> Any:
-    """Return a default as `--help` shows it: 8 for 8.0."""
-    return f"{value:g}" if isinstance(value, float) else value
+def shown(field: "dataclasses.Field[Any]", value: Any) -> str:
+    """Return a value of `field` as a user would type it: 8 for 8.0."""
+    if field.metadata["show"] is not None:
+        return str(field.metadata["show"](value))
+    if field.metadata["repeatable"]:
+        return " ".join(map(str, value))
+    return str(value).removesuffix(".0") if isinstance(value, float) else str(value)
 
 
-def _parse(field: "dataclasses.Field[Any]", name: str, raw: str | list[str]) -> Any:
-    if isinstance(raw, list):
-        return tuple(_parse(field, name, item) for item in raw)
+def parse(field: "dataclasses.Field[Any]", origin: str, raw: str | Sequence[str]) -> Any:
+    """Return the value of `field` that `raw` says.
+
+    Args:
+        field: of a config class.
+        origin: the flag, environment name or key that an error names.
+        raw: one text; several for a repeatable field.
+
+    Raises:
+        UsageError: it is not what the field expects.
+    """
+    if not isinstance(raw, str):
+        return tuple(parse(field, origin, item) for item in raw)
     try:
         return field.metadata["parse"](raw)
     except (UsageError, ValueError) as error:
-        raise UsageError(f"{name} {raw!r}: {error}") from None
+        raise UsageError(f"{origin} {raw!r}: {error}") from None
 
 
 def positive_number(text: str) -> float:

@@ -33,6 +33,11 @@ def parse_networks(text: str) -> tuple[Network, ...]:
         raise ValueError(expected) from None
 
 
+def show_networks(networks: Sequence[Network]) -> str:
+    """Return networks as `parse_networks` reads them."""
+    return ",".join(map(str, networks))
+
+
 def is_in(host: str, networks: Sequence[Network]) -> bool:
     """Whether `host` is an address of one of `networks`."""
     address = _address(host)

@@ -99,7 +99,14 @@ def test_every_flag_has_a_row_on_its_programs_page_and_every_environment_alias_i
 ) -> None:
     text = read(page)
     flag = options.flag_of(field)
-    assert re.search(rf"^\| *`{flag}( [A-Z]+)?`", text, re.MULTILINE), f"{flag} has no row in {page}"
+    rows = re.findall(rf"^\| *`{flag}(?: [A-Z]+)?`(?: \([a-z]+\))?( ↻)? *\|([^|]*)\|", text, re.MULTILINE)
+    assert rows, f"{flag} has no row in {page}"
+    marks = {bool(mark) for mark, _ in rows}
+    assert marks == {field.metadata["reloadable"]}, f"{flag}: ↻ marks what a reload changes"
+    if field.default is not None:  # else the row says what stands for it
+        default = "off" if field.default is False else options.shown(field, field.default) or "none"
+        told = [cell.strip(" `") for _, cell in rows]  # a page may be of several commands
+        assert default in told, f"{flag}: the default is {default}, not {told}"
     for alias in field.metadata["aliases"]:
         assert tells(text, alias), f"{alias} does not stand in {page}"
 

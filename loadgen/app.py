@@ -9,6 +9,7 @@ from execgate.service.lifecycle import Stop
 from execgate.wire.errors import UsageError
 from loadgen.classic import run_classic
 from loadgen.config import ClassicConfig, OrdersConfig, RunConfig
+from loadgen.report import compare_main, report_main
 from loadgen.run import run_load
 
 PROGRAM = "execgate loadgen"
@@ -18,6 +19,8 @@ Drives a WebSocket server with many clients and measures what they see.
 
 commands:
   run                  subscribers and orders as an open loop, kept in a folder, with a verdict
+  report RUN           a run's folder as a page with charts, JSON, CSV or Markdown
+  compare A B          two sets of runs: which differences are real
   classic2012 pubsub   subscribers that time and check every update, 100 more every 15 s, as in 2012
   classic2012 orders   clients that order every 50 to 300 ms and time the answers, 100 more every 15 s
 
@@ -25,6 +28,7 @@ commands:
 
 examples:
   execgate loadgen run --subscribers 300 --orders-per-s 100 --for 30 --require 'p99<50ms' --require 'lost==0'
+  execgate loadgen report runs/20261125-220825
   execgate loadgen classic2012 pubsub --max-clients 500 --for 60
   execgate loadgen classic2012 orders --step 10 --interval 5 --max-clients 50 --json orders.json"""
 
@@ -100,4 +104,9 @@ def _run(words: list[str]) -> int:
     return lifecycle.run(PROGRAM, run)
 
 
-COMMANDS: dict[str, Callable[[list[str]], int]] = {"run": _run, "classic2012": _classic}
+COMMANDS: dict[str, Callable[[list[str]], int]] = {
+    "run": _run,
+    "report": report_main,
+    "compare": compare_main,
+    "classic2012": _classic,
+}

@@ -16,6 +16,7 @@ import psutil
 import execgate
 from loadgen.config import RunConfig
 from loadgen.core.verdict import Plan
+from loadgen.run_folder import FORMAT
 
 _GIT_TIMEOUT_S = 5.0
 _PACKAGES = ("psutil", "tornado", "ujson", "uvloop")
@@ -24,6 +25,7 @@ _PACKAGES = ("psutil", "tornado", "ujson", "uvloop")
 def describe_run(config: RunConfig, name: str, arguments: Sequence[str], start_s: float) -> dict[str, Any]:
     """Return the manifest of a run that begins at `start_s`, in seconds since 1970."""
     return {
+        "format": FORMAT,
         "name": name,
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(start_s)),
         "start_s": start_s,

@@ -74,7 +74,7 @@ class RunFolder:
             raise UsageError(f"--name {path.name}: {path} is there already, and a run is never written over")
         try:
             path.mkdir(parents=True)
-            self._write_json(MANIFEST, {"format": FORMAT, **manifest})
+            self._write_json(MANIFEST, manifest)
             self._intervals = self._create(INTERVALS)
             self._logs = {name: self._create(f"{name}.hlog") for name in LATENCIES}
             self._errors = ErrorLog(self._create(ERRORS))

@@ -15,7 +15,7 @@ from loadgen.core.figures import Figures
 from loadgen.run_folder import FORMAT, RunFolder, StoredRun
 from tests.unit.loadgen.core.making import histogram, record
 
-MANIFEST = {"name": "a"}
+MANIFEST = {"format": FORMAT, "name": "a"}
 
 
 def written(path: Path, *records: dict[str, Any]) -> Path:

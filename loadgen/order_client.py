@@ -40,7 +40,7 @@ class OrderSender(Member):
         request = crowd.next_request()
         payload = self._order(request)
         now_ns = time.monotonic_ns()
-        # uvloop's timers are whole milliseconds: one may be early, and an answer is never owed before it.
+        # The timers of 2012's clients are whole milliseconds and may be early; no answer is owed that soon.
         crowd.book.send(request, self.number, min(due_ns, now_ns), now_ns)
         connection.send_text(payload)
 

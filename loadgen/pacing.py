@@ -5,10 +5,10 @@ done at once when it is back, each with the time at which it was due: the wait i
 nothing is left out.
 """
 
-import asyncio
 import time
 from collections.abc import Callable, Iterator
-from math import ceil
+
+from loadgen.timer import ExactTimer
 
 MOST_A_TURN = 200
 """What is done before the loop gets to its sockets again; each takes some 50 us."""
@@ -22,31 +22,30 @@ class Paced:
     """
 
     def __init__(self, schedule: Iterator[int], action: Callable[[int], None]) -> None:
-        self._loop = asyncio.get_running_loop()
         self._schedule = schedule
         self._action = action
         self._start_ns = 0
         self._due_ns = 0
         self._worst_ns = 0
-        self._handle: asyncio.Handle | None = None
+        self._timer: ExactTimer | None = None
         self.due = 0
 
     def start(self, start_ns: int) -> None:
         """Begin: the schedule's offsets count from `start_ns`."""
         self._start_ns = start_ns
         if self._advance():
-            self._handle = self._loop.call_soon(self._turn)
+            self._timer = ExactTimer(self._turn)
+            self._timer.set(self._due_ns)
 
     def stop(self) -> None:
         """Do nothing any more."""
-        self._schedule = iter(())
-        if self._handle is not None:
-            self._handle.cancel()
-            self._handle = None
+        if self._timer is not None:
+            self._timer.close()
+            self._timer = None
 
     def take_worst_us(self) -> int:
         """Return the greatest lateness since the last call, also of what is overdue now, in microseconds."""
-        overdue_ns = time.monotonic_ns() - self._due_ns if self._handle is not None else 0
+        overdue_ns = time.monotonic_ns() - self._due_ns if self._timer is not None else 0
         worst_ns, self._worst_ns = max(self._worst_ns, overdue_ns), 0
         return worst_ns // 1000
 
@@ -54,17 +53,17 @@ class Paced:
         for _ in range(MOST_A_TURN):
             late_ns = time.monotonic_ns() - self._due_ns
             if late_ns < 0:
-                # The loop's timers are whole milliseconds; rounded down, it would spin until something is due.
-                delay_s = ceil(-late_ns / 1e6) / 1e3
-                self._handle = self._loop.call_later(delay_s, self._turn)
-                return
+                break
             self._worst_ns = max(self._worst_ns, late_ns)
             self.due += 1
             self._action(self._due_ns)
-            if not self._advance():
-                self._handle = None
+            if self._timer is None:  # the action ended it
                 return
-        self._handle = self._loop.call_soon(self._turn)
+            if not self._advance():
+                self.stop()
+                return
+        if self._timer is not None:
+            self._timer.set(self._due_ns)
 
     def _advance(self) -> bool:
         """Go on to the next event; return whether there is one."""

@@ -47,6 +47,8 @@ class Behaviour:
         refuse: handshakes that are answered 503 before the first that is not.
         order: what becomes of a `request` number: accepted, rejected, silent, close, twice.
         close_after_script: with this code; None keeps the connection.
+        answer_delays_s: the same for some `request` numbers.
+        stall_s: before it takes these `request` numbers, the whole server stands still for so long.
         resumed: what each subscriber is sent that asks with `since`, after a `subscribed` that says recovered.
     """
 
@@ -57,17 +59,23 @@ class Behaviour:
     order: dict[int, str] = field(default_factory=dict)
     close_after_script: int | None = None
     answer_delay_s: float = 0.0
+    answer_delays_s: dict[int, float] = field(default_factory=dict)
+    stall_s: dict[int, float] = field(default_factory=dict)
     resumed: list[dict[str, Any] | str] = field(default_factory=list)
 
 
 class ReferenceServer:
-    """The running server. What it saw: `handshakes` (times), `requests` (order data), `asked` (each `since`)."""
+    """The running server. What it saw: `handshakes` (times), `requests` (order data), `asked` (each `since`).
+
+    `held_us` is how long it had each order that it answered.
+    """
 
     def __init__(self, behaviour: Behaviour) -> None:
         self.behaviour = behaviour
         self.handshakes: list[float] = []
         self.subprotocols: list[str | None] = []
         self.requests: list[dict[str, Any]] = []
+        self.held_us: list[float] = []
         self.asked: list[dict[str, Any]] = []
         self.pongs = 0
         self.sent = 0
@@ -156,11 +164,15 @@ class ReferenceServer:
         for item in items:
             if isinstance(item, dict) and item["event"] == "receive-execs":
                 now_us = time.time_ns() // 1000
+                # An update of some age was stamped that long ago: a delay that is exact whatever the machine does.
+                now_us -= item["data"].get("age_us", 0)
                 item = {**item, "data": {"timestamp": now_us // 1000, "ts_us": now_us, **item["data"]}}
             await connection.send(item if isinstance(item, str) else json.dumps(item))
             self.sent += 1
 
     async def _answer(self, connection: ServerConnection, data: dict[str, Any]) -> None:
+        taken_s = time.monotonic()
+        time.sleep(self.behaviour.stall_s.get(data["request"], 0.0))
         self.requests.append(data)
         what = self.behaviour.order.get(data["request"], self.behaviour.order.get(0, "accepted"))
         if what == "silent":
@@ -168,7 +180,8 @@ class ReferenceServer:
         if what == "close":
             await connection.close(1012)
             return
-        await asyncio.sleep(self.behaviour.answer_delay_s)
+        await asyncio.sleep(self.behaviour.answer_delays_s.get(data["request"], self.behaviour.answer_delay_s))
+        self.held_us.append((time.monotonic() - taken_s) * 1e6)
         status = "rejected" if what == "rejected" else "accepted"
         echo = {name: data[name] for name in ("request", "timestamp", "address")}
         answer = json.dumps(event("order-response", **echo, status=status, reason=None))

@@ -1,0 +1,213 @@
+"""The load generator held against a server whose faults and delays are known: does it find what was injected?
+
+Faults are found exactly. Delays are found within 2 %; they are long enough for that to be more than what a busy
+machine adds to the middle of a distribution.
+"""
+
+import json
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+from websockets.sync.client import connect
+
+from execgate.measure.histogram import Histogram
+from loadgen.core.figures import Figures
+from loadgen.core.handshake import accept_of
+from loadgen.run_folder import StoredRun
+from tests.harness import running, wait_until
+from tests.integration.reference_server import EPOCH, event, reference_server, update
+
+SHORT = ("--connect-rate", "200", "--warm-up", "0.2", "--quiet", "--name", "a")
+CLIENTS = 3
+FAST_US, SLOW_US = 100_000, 500_000
+
+
+def percentile_us(values: list[float], percent: float) -> float:
+    """The naive one: sort and take."""
+    return sorted(values)[max(0, -(-len(values) * int(percent) // 100) - 1)]
+
+
+def faulty(random: Random, count: int) -> tuple[list[dict[str, Any]], dict[str, int]]:
+    """A script of updates with drops, duplicates and reorders at random, and how many of each there are."""
+    seqs: list[int] = []
+    injected = {"lost": 0, "duplicates": 0, "reorders": 0}
+    seq = 1
+    while seq <= count:
+        draw = random.random()
+        if draw < 0.02 and seq > 1:
+            injected["lost"] += 1
+        elif draw < 0.04:
+            seqs += [seq, seq]
+            injected["duplicates"] += 1
+        elif draw < 0.06:
+            seqs += [seq + 1, seq]
+            injected["reorders"] += 1
+            seq += 1
+        else:
+            seqs.append(seq)
+        seq += 1
+    seqs.append(seq)  # what is lost at the very end nobody could know
+    return [update(seq, age_us=SLOW_US if seq % 10 == 0 else FAST_US) for seq in seqs], injected
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_every_fault_and_both_modes_of_the_delay_are_found(tmp_path: Path, seed: int) -> None:
+    script, injected = faulty(Random(seed), 1200)
+    assert min(injected.values()) > 5
+    load = ("--subscribers", str(CLIENTS), "--for", "60", "--interval", "0.5", "--run-dir", str(tmp_path))
+    with (
+        reference_server(script=script) as server,
+        running("loadgen", "run", "--url", server.url, *SHORT, *load) as process,
+    ):
+        wait_until(lambda: server.pongs == CLIENTS, "every client was sent all of it, and has read it", 60)
+        process.stop(signal.SIGINT)
+    records = list(StoredRun(tmp_path / "a").records())
+    streams = Figures(records).as_dict()["streams"]
+    assert {name: streams[name] for name in injected} == {name: n * CLIENTS for name, n in injected.items()}
+    assert streams["delivered"] == len(script) * CLIENTS
+    # All that came, whatever phase it came in.
+    seen = Histogram()
+    for record in records:
+        seen.add((int(bucket), count) for bucket, count in record["delivery_us"].items())
+    assert seen.count == len(script) * CLIENTS
+    assert seen.percentile(50) == pytest.approx(FAST_US, rel=0.02)
+    assert seen.percentile(95) == pytest.approx(SLOW_US, rel=0.02)
+    assert (seen.percentile(0) or 0) >= FAST_US
+
+
+def test_the_service_time_of_orders_is_what_the_server_made_it(tmp_path: Path) -> None:
+    delays = dict.fromkeys(range(0, 2000, 5), 0.4)
+    load = ("--subscribers", "0", "--orders-per-s", "200", "--for", "2", "--run-dir", str(tmp_path))
+    with (
+        reference_server(answer_delay_s=0.1, answer_delays_s=delays) as server,
+        running("loadgen", "run", "--url", server.url, *SHORT, *load) as process,
+    ):
+        process.wait()
+    figures = Figures(StoredRun(tmp_path / "a").records())
+    orders = figures.as_dict()["orders"]
+    assert orders["sent"] == orders["answered"] == len(server.held_us) > 300
+    for percent in (50, 90):
+        wanted = percentile_us(server.held_us, percent)
+        assert figures.histogram("order_service").percentile(percent) == pytest.approx(wanted, rel=0.02)
+
+
+def closed_loop(url: str, seconds: float) -> list[float]:
+    """What a closed loop measures, in µs: the next order is sent 5 ms after the answer to the one before."""
+    times: list[float] = []
+    with connect(url, subprotocols=["execgate.1"], proxy=None) as socket:  # type: ignore[list-item]
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            begin = time.monotonic()
+            order = {"request": len(times) + 1, "timestamp": 0, "address": "", "rows": 0, "execs": []}
+            socket.send(json.dumps({"event": "order-request", "data": order}))
+            while json.loads(socket.recv())["event"] != "order-response":
+                pass
+            times.append((time.monotonic() - begin) * 1e6)
+            time.sleep(0.005)
+    return times
+
+
+def test_a_stall_that_a_closed_loop_hides_is_in_our_response_time(tmp_path: Path) -> None:
+    """A server that stands still for 600 ms in 2 s: nearly a third of all orders have to wait.
+
+    The closed loop sends nothing meanwhile and has one slow order of some hundred: its p90 says that all is well.
+    """
+    stall_us, stall = 600_000, {100: 0.6}
+    with reference_server(stall_s=stall) as server:
+        hidden = closed_loop(server.url, 2.0)
+    load = ("--subscribers", "0", "--orders-per-s", "200", "--for", "2", "--run-dir", str(tmp_path))
+    with (
+        reference_server(stall_s=stall) as server,
+        running("loadgen", "run", "--url", server.url, *SHORT, *load) as process,
+    ):
+        process.wait()
+    figures = Figures(StoredRun(tmp_path / "a").records())
+    print(f"closed loop p90 {percentile_us(hidden, 90):.0f}, ours {figures.as_dict()['latencies']['order']}")
+    assert max(hidden) >= stall_us
+    assert percentile_us(hidden, 90) < 0.1 * stall_us, "the lie"
+    # Of 400 orders 120 came due in the stall, evenly: the slowest tenth waited two thirds of it, or longer.
+    assert (figures.histogram("order").percentile(90) or 0) >= 0.6 * stall_us
+    assert (figures.histogram("order").percentile(100) or 0) >= stall_us
+
+
+BLOCK = 200
+STAMP = "1111111111111111"
+
+
+@contextmanager
+def flooding_server() -> Iterator[str]:
+    """A server that sends as many updates of 500 bytes as the sockets take; yields its URL.
+
+    It sends blocks that were made before, with the time written into them: far less work than to read them.
+    """
+    stopped = threading.Event()
+    text = json.dumps(update(1, ts_us=int(STAMP), timestamp=0, pad="x" * 350)).encode()
+
+    def frame(payload: bytes) -> bytes:
+        length = len(payload)
+        return b"\x81" + (bytes([length]) if length < 126 else b"\x7e" + length.to_bytes(2)) + payload
+
+    block = frame(text) * BLOCK
+    first = event("subscribed", epoch=EPOCH, seq=0, recovered=False, gap=None)
+
+    def serve(accepted: socket.socket) -> None:
+        with accepted:
+            head = b""
+            while b"\r\n\r\n" not in head:
+                head += accepted.recv(4096)
+            key = next(
+                line[19:] for line in head.split(b"\r\n") if line.lower().startswith(b"sec-websocket-key: ")
+            )
+            accepted.sendall(
+                b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                b"Sec-WebSocket-Accept: "
+                + accept_of(key.strip())
+                + b"\r\n\r\n"
+                + frame(json.dumps(first).encode())
+            )
+            try:
+                while not stopped.is_set():
+                    now = str(time.time_ns() // 1000).encode()
+                    accepted.sendall(block.replace(STAMP.encode(), now))
+            except OSError:
+                pass  # the client is gone
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def accept() -> None:
+            while True:
+                try:
+                    accepted, _ = listener.accept()
+                except OSError:
+                    return
+                threads.append(threading.Thread(target=serve, args=(accepted,), daemon=True))
+                threads[-1].start()
+
+        threads = [threading.Thread(target=accept, daemon=True)]
+        threads[0].start()
+        try:
+            yield f"ws://127.0.0.1:{listener.getsockname()[1]}/ws"
+        finally:
+            stopped.set()
+            listener.shutdown(socket.SHUT_RDWR)
+            for thread in threads:
+                thread.join(10)
+
+
+def test_a_client_that_is_overloaded_says_so(tmp_path: Path) -> None:
+    load = ("--subscribers", "8", "--for", "3", "--run-dir", str(tmp_path), "--require", "p99<1s")
+    with flooding_server() as url, running("loadgen", "run", "--url", url, *SHORT, *load) as process:
+        status = process.wait()
+    told = json.loads((tmp_path / "a" / "verdict.json").read_text())
+    assert told["verdict"] == "INVALID", process.words()
+    assert status == 98
+    reasons = " ".join(reason["text"] for reason in told["reasons"] if reason["level"] == "INVALID")
+    assert "short of CPU" in reasons or "before they were read" in reasons or "late by more" in reasons

@@ -5,11 +5,13 @@ import re
 import shutil
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from execgate.wire.update import Kind
 from tests.harness import running
+from tests.integration.reference_server import reference_server, updates
 from tests.rig import gateway, scripted
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: no browser test")
@@ -191,3 +193,41 @@ CONTRAST = """
   return [...new Set(found)];
 })()
 """
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_report_of_a_run_draws_its_charts_from_itself_alone(
+    browser: Browser, tmp_path: Path, scheme: str
+) -> None:
+    with reference_server(script=updates(range(1, 200))) as server:
+        load = (
+            "--subscribers",
+            "3",
+            "--orders-per-s",
+            "50",
+            "--warm-up",
+            "0.1",
+            "--for",
+            "1",
+            "--interval",
+            "0.3",
+        )
+        kept = ("--run-dir", str(tmp_path), "--name", "a", "--quiet")
+        with running("loadgen", "run", "--url", server.url, *load, *kept) as process:
+            process.wait()
+    with running("loadgen", "report", str(tmp_path / "a")) as process:
+        assert process.wait() == 0
+    watched = Watched(browser, color_scheme=scheme, offline=True)
+    try:
+        watched.page.goto(f"file://{tmp_path / 'a' / 'report.html'}")
+        sections = watched.page.locator("#charts section")
+        expect(sections.filter(has_text="Percentiles, ms")).to_be_visible(timeout=STEP_MS)
+        for title in ("Order response time", "Throughput", "Connections", "Faults", "CPU", "Memory"):
+            expect(sections.filter(has_text=title)).to_be_visible(timeout=STEP_MS)
+        assert sections.locator("canvas").count() == sections.count()
+        watched.page.emulate_media(media="print")  # drawn anew, for paper
+        expect(sections.filter(has_text="Percentiles, ms")).to_be_visible(timeout=STEP_MS)
+        assert watched.errors == []
+        assert watched.hosts == {""}, "nothing but the file"
+    finally:
+        watched.context.close()

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import Callable, Coroutine
 from random import Random
 from typing import Any
@@ -16,7 +17,7 @@ from loadgen.core.backoff import MAX_ATTEMPTS
 from loadgen.core.orders import OrderBook
 from loadgen.core.target import Target
 from loadgen.crowd import Crowd
-from loadgen.order_client import OrderClient
+from loadgen.order_client import OrderClient, OrderSender
 from loadgen.subscriber import Subscriber, data_bytes_of
 
 TARGETS = [Target("127.0.0.1", 1, "/a"), Target("127.0.0.1", 2, "/b")]
@@ -245,5 +246,22 @@ def test_an_order_that_is_due_while_nobody_is_connected_is_unsent_and_never_sent
         opens(script, script.listener)
         await until(lambda: script.sent)
         assert (len(script.sent), crowd.recorder.orders_unsent) == (1, 2)
+
+    run(script, play)
+
+
+def test_the_wait_of_an_order_that_could_not_be_sent_in_time_is_in_its_response_time() -> None:
+    script = Script(opens)
+
+    async def play(crowd: Crowd) -> None:
+        sender = OrderSender(crowd, 0, max_rows=1)
+        crowd.add(sender)
+        sender.send_order(time.monotonic_ns() - 250_000_000)
+        order = script.sent[0]
+        answer = {"request": order["request"], "timestamp": order["timestamp"], "status": "accepted"}
+        sender.on_text(encode_event("order-response", answer).decode(), time.monotonic_ns())
+        assert crowd.recorder.service.count == crowd.recorder.response.count == 1
+        service_us, response_us = crowd.recorder.service.percentile(100), crowd.recorder.response.percentile(100)
+        assert (response_us or 0) - (service_us or 0) >= 249_000
 
     run(script, play)

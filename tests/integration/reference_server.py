@@ -42,6 +42,7 @@ class Behaviour:
 
     Attributes:
         script: what each subscriber is sent, at once, after `hello` and `subscribed`; text goes out as it is.
+        pace_s: between two items of the script.
         position: the seq that `subscribed` names; None sends no `subscribed`.
         accept_delay_s: the handshake's answer comes that late.
         refuse: handshakes that are answered 503 before the first that is not.
@@ -53,6 +54,7 @@ class Behaviour:
     """
 
     script: list[dict[str, Any] | str] = field(default_factory=list)
+    pace_s: float = 0.0
     position: int | None = 0
     accept_delay_s: float = 0.0
     refuse: int = 0
@@ -169,6 +171,8 @@ class ReferenceServer:
                 item = {**item, "data": {"timestamp": now_us // 1000, "ts_us": now_us, **item["data"]}}
             await connection.send(item if isinstance(item, str) else json.dumps(item))
             self.sent += 1
+            if self.behaviour.pace_s:
+                await asyncio.sleep(self.behaviour.pace_s)
 
     async def _answer(self, connection: ServerConnection, data: dict[str, Any]) -> None:
         taken_s = time.monotonic()

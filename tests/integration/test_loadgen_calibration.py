@@ -27,7 +27,7 @@ from tests.integration.reference_server import EPOCH, event, reference_server, u
 
 SHORT = ("--connect-rate", "200", "--warm-up", "0.2", "--quiet", "--name", "a")
 CLIENTS = 3
-FAST_US, SLOW_US = 100_000, 500_000
+FAST_US, SLOW_US = 200_000, 800_000
 
 
 def percentile_us(values: list[float], percent: float) -> float:
@@ -64,7 +64,7 @@ def test_every_fault_and_both_modes_of_the_delay_are_found(tmp_path: Path, seed:
     assert min(injected.values()) > 5
     load = ("--subscribers", str(CLIENTS), "--for", "60", "--interval", "0.5", "--run-dir", str(tmp_path))
     with (
-        reference_server(script=script) as server,
+        reference_server(script=script, pace_s=0.002) as server,
         running("loadgen", "run", "--url", server.url, *SHORT, *load) as process,
     ):
         wait_until(lambda: server.pongs == CLIENTS, "every client was sent all of it, and has read it", 60)

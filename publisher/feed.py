@@ -6,11 +6,13 @@ for a gateway: beyond its high-water mark ZeroMQ drops for that gateway alone, w
 """
 
 import asyncio
+import logging
 from collections.abc import Callable
 
 import zmq
 
 from execgate.service.curve import ServerCurve
+from execgate.service.logs import Throttle
 from execgate.wire.update import Update, encode
 from publisher import sockets
 
@@ -18,7 +20,13 @@ LINGER_MS = 2_000
 """How long the end waits for what is queued to leave (bounded: a stuck gateway must not hold us)."""
 MAX_SUBSCRIPTION_BYTES = 512
 """Nobody has anything to say here but a topic's prefix."""
+MAX_SUBSCRIPTIONS = 100
+"""Of one connection; a gateway has one. ZeroMQ keeps a node for each byte of each, and has no bound of its own."""
+_RECEIVE_HWM = 100
+"""Subscriptions of one connection that wait for us, before TCP holds it back."""
 _SUBSCRIPTIONS_A_TURN = 1_000
+
+_LOG = logging.getLogger("publisher.feed")
 
 
 class Feed:
@@ -38,10 +46,13 @@ class Feed:
     ) -> None:
         self.subscriptions = 0
         self._on_subscription = on_subscription
+        self._by_connection: dict[int, tuple[int, int]] = {}  # by descriptor: the inode, and how many it has
+        self._cuts = Throttle(_LOG)
         self._changed = asyncio.Event()
         self._socket = context.socket(zmq.XPUB)
         self._socket.setsockopt(zmq.XPUB_VERBOSER, 1)  # each subscription, not only the first of its topic
         self._socket.setsockopt(zmq.SNDHWM, zmq_hwm)
+        self._socket.setsockopt(zmq.RCVHWM, _RECEIVE_HWM)
         self._socket.setsockopt(zmq.LINGER, LINGER_MS)
         sockets.harden(self._socket, MAX_SUBSCRIPTION_BYTES)
         self._loop = asyncio.get_running_loop()
@@ -62,19 +73,35 @@ class Feed:
         joined = False
         for _ in range(_SUBSCRIPTIONS_A_TURN):
             try:
-                message = self._socket.recv(zmq.NOBLOCK)
+                frame = self._socket.recv(zmq.NOBLOCK, copy=False)
             except zmq.Again:
                 break
-            if message[:1] == b"\x01":
+            what = bytes(frame.buffer[:1])
+            if what == b"\x01":
                 self.subscriptions += 1
+                self._count(frame, 1)
                 joined = True
-            elif message[:1] == b"\x00":
+            elif what == b"\x00":
                 self.subscriptions -= 1
+                self._count(frame, -1)
         else:
             self._loop.call_soon(self.take_subscriptions)
         self._changed.set()
         if joined:
             self._loop.call_soon(self._on_subscription)  # it sends, and so comes here again
+
+    def _count(self, frame: zmq.Frame, change: int) -> None:
+        """Note a subscription of a connection, and end one that has too many: it is no gateway."""
+        connection = sockets.connection_of(frame)
+        if connection is None:
+            return
+        descriptor, inode = connection
+        known, count = self._by_connection.get(descriptor, (inode, 0))
+        count = max(count if known == inode else 0, 0) + change
+        self._by_connection[descriptor] = (inode, count)
+        if count > MAX_SUBSCRIPTIONS:
+            self._cuts.warning("connection to the feed ended: more than %s subscriptions", MAX_SUBSCRIPTIONS)
+            sockets.cut(descriptor)
 
     async def wait_for_subscriptions(self, count: int) -> None:
         """Return once there are `count` of them."""

@@ -1,5 +1,6 @@
 """Binding the publisher's ZeroMQ sockets, with one clear line where that fails; the feed and ingest call it."""
 
+import os
 import socket
 from pathlib import Path
 
@@ -67,6 +68,31 @@ def descriptor(zmq_socket: "zmq.Socket[bytes]") -> int:
 def is_readable(zmq_socket: "zmq.Socket[bytes]") -> bool:
     """Whether a message waits."""
     return bool(int(zmq_socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN)
+
+
+def connection_of(frame: zmq.Frame) -> tuple[int, int] | None:
+    """Return descriptor and inode of the connection that a frame came over, None where it is gone.
+
+    A message may be read after its connection has ended, and then another may have its descriptor: what is done to
+    that one by mistake must be harmless.
+    """
+    try:
+        descriptor = int(frame.get(zmq.SRCFD))
+        return descriptor, os.fstat(descriptor).st_ino
+    except (
+        zmq.ZMQError,
+        OSError,
+    ):  # gone: libzmq tells of a subscription that ended with it
+        return None
+
+
+def cut(descriptor: int) -> None:
+    """End a connection: ZeroMQ finds it closed by its peer, and lets go of all that belongs to it."""
+    try:
+        with socket.socket(fileno=os.dup(descriptor)) as connection:
+            connection.shutdown(socket.SHUT_RDWR)
+    except OSError:  # it is gone already
+        pass
 
 
 def _check_path(flag: str, endpoint: str, path: str) -> None:

@@ -38,11 +38,13 @@ class Run:
         self.records = folder / "records.jsonl"
         feed = f"ipc://{folder}/feed"
         flags = ("--rate", "200", "--symbols", "4", "--seed", "1", "--heartbeat-ms", "100")
+        self.gateways = folder / "gateways.jsonl"
+        ledger = ("--heartbeat-s", "1", "--ledger-file", str(self.gateways))
         intervals, summary = folder / "intervals.jsonl", folder / "summary.json"
         with (
             running("publisher", "--pub", feed, "--data-dir", str(self.journal), *flags) as publisher,
-            gateway(feed, "--heartbeat-s", "1", replay=f"{feed}.replay") as killed,
-            gateway(feed, "--heartbeat-s", "1", replay=f"{feed}.replay") as lives,
+            gateway(feed, *ledger, replay=f"{feed}.replay") as killed,
+            gateway(feed, *ledger, replay=f"{feed}.replay") as lives,
             running(
                 *("loadgen", "classic2012", "pubsub", "--step", str(CLIENTS), "--max-clients", str(CLIENTS)),
                 *("--url", f"ws://{killed.address}/ws", "--url", f"ws://{lives.address}/ws"),
@@ -60,6 +62,7 @@ class Run:
             assert load.stop() == 0
             ended_at = lives.stats()["feed"]["seq"]
             wait_until(lambda: lives.stats()["feed"]["seq"] > ended_at, "the stream goes on without them")
+            assert lives.process.stop() == 0
             assert publisher.stop() == 0
         self.summary = json.loads(summary.read_text())
 
@@ -82,6 +85,48 @@ def test_the_clients_themselves_saw_one_whole_stream(run: Run) -> None:
     assert run.summary["disconnects"] == CLIENTS / 2
     wrong = ("gaps", "missing", "told_gaps", "duplicates", "reorders", "given_up")
     assert {name: run.summary[name] for name in wrong} == dict.fromkeys(wrong, 0)
+
+
+def test_the_gateways_ledger_agrees_with_its_clients_and_with_the_journal(run: Run) -> None:
+    found, words = audit(run.journal, run.records, run.gateways)
+    assert found["balanced"], words
+    ledgers = found["ledgers"]
+    assert (ledgers["gateways"], ledgers["unfinished"]) == (1, 0), "the one that was killed took its own along"
+    assert ledgers["sessions"] == ledgers["compared"] == CLIENTS
+    sessions = [json.loads(line) for line in run.gateways.read_text().splitlines()][:-1]
+    assert {line["closed_with"] for line in sessions} == {"peer"}
+    resumed = [line for line in sessions if line["since"]]
+    assert len(resumed) == CLIENTS / 2
+    assert all(line["stretches"][0]["after"] == line["since"]["seq"] for line in resumed)
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        ({"delivered": -1}, "have a fate"),
+        ({"delivered": 1, "matched": 1, "stretches": 1}, "matched where the journal has"),
+        ({"delivered": -10, "discarded": 10}, "its client received"),
+        ({"after": 1}, "its client began"),
+    ],
+)
+def test_a_ledger_that_is_wrong_is_found_and_its_session_is_named(
+    run: Run, tmp_path: Path, changes: dict[str, int], what: str
+) -> None:
+    lines = [json.loads(line) for line in run.gateways.read_text().splitlines()]
+    line = lines[0]
+    [stretch] = line["stretches"]
+    for name, by in changes.items():
+        if name in line and name != "stretches":
+            line[name] += by
+            if name in lines[-1]:
+                lines[-1][name] += by
+        else:
+            stretch[{"stretches": "matched"}.get(name, name)] += by
+    spoiled = tmp_path / "gateways.jsonl"
+    spoiled.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    found, words = audit(run.journal, run.records, spoiled, expected=1)
+    assert {wrong["who"] for wrong in found["ledgers"]["wrongs"]} == {line["session"]}
+    assert any(what in wrong["what"] for wrong in found["ledgers"]["wrongs"]), words
 
 
 def _removed(lines: list[dict[str, Any]], index: int) -> tuple[int, str]:

@@ -103,7 +103,7 @@ class Run:
         self._say = say
         self._problems: list[str] = []
         self._journal = settings.folder / "journal"
-        self._ledger = settings.folder / "gateways.jsonl"
+        self._ledger = settings.folder / "ledger.jsonl"  # of all daemons, in all their lives
         feed, replay, ingest, *self._ports = free_ports(3 + settings.gateways)
         self._relays = [Relay([feed, replay]) for _ in self._ports]
         self._feed, self._replay, self._ingest = feed, replay, ingest
@@ -167,6 +167,7 @@ class Run:
         local = "tcp://127.0.0.1:"
         arguments = [
             *("publisher", *PUBLISHER_FLAGS, "--data-dir", str(self._journal)),
+            *("--ledger-file", str(self._ledger)),
             *("--pub", f"{local}{self._feed}", "--replay", f"{local}{self._replay}"),
             *("--ingest-ack", f"{local}{self._ingest}"),
         ]

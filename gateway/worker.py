@@ -17,6 +17,7 @@ from execgate.service import lifecycle, logs, systemd
 from execgate.service.curve import client_curve
 from execgate.service.exits import EXIT_OK
 from execgate.service.heap import Heap
+from execgate.service.ledger_file import LedgerFile
 from execgate.service.lifecycle import Stop
 from execgate.service.vitals import LoopLag, ProcessVitals
 from execgate.wire import events
@@ -78,7 +79,9 @@ class Worker:
         limits = _limits(config)
         counters = Counters()
         name = f"gateway-{os.getpid()}"
-        ledger = None if config.ledger_file is None else Ledger(config.ledger_file, name, counters)
+        ledger = None
+        if config.ledger_file is not None:
+            ledger = Ledger(LedgerFile(config.ledger_file), name, counters)
         fanout = Fanout(
             counters, self._live.set, _exhausted, config.ring_mib * _MIB, snapshot_keys=config.snapshot_keys
         )

@@ -36,13 +36,14 @@ class Run:
     def __init__(self, folder: Path) -> None:
         self.journal = folder / "journal"
         self.records = folder / "records.jsonl"
+        self.gateways, self.publisher = folder / "gateways.jsonl", folder / "publisher.jsonl"
         feed = f"ipc://{folder}/feed"
-        flags = ("--rate", "200", "--symbols", "4", "--seed", "1", "--heartbeat-ms", "100")
-        self.gateways = folder / "gateways.jsonl"
+        flags: tuple[str, ...] = ("--rate", "200", "--symbols", "4", "--seed", "1", "--heartbeat-ms", "100")
+        flags += ("--data-dir", str(self.journal), "--ledger-file", str(self.publisher))
         ledger = ("--heartbeat-s", "1", "--ledger-file", str(self.gateways))
         intervals, summary = folder / "intervals.jsonl", folder / "summary.json"
         with (
-            running("publisher", "--pub", feed, "--data-dir", str(self.journal), *flags) as publisher,
+            running("publisher", "--pub", feed, *flags) as publisher,
             gateway(feed, *ledger, replay=f"{feed}.replay") as killed,
             gateway(feed, *ledger, replay=f"{feed}.replay") as lives,
             running(
@@ -88,16 +89,31 @@ def test_the_clients_themselves_saw_one_whole_stream(run: Run) -> None:
 
 
 def test_the_gateways_ledger_agrees_with_its_clients_and_with_the_journal(run: Run) -> None:
-    found, words = audit(run.journal, run.records, run.gateways)
+    found, words = audit(run.journal, run.records, run.gateways, run.publisher)
     assert found["balanced"], words
     ledgers = found["ledgers"]
-    assert (ledgers["gateways"], ledgers["unfinished"]) == (1, 0), "the one that was killed took its own along"
+    assert (ledgers["publishers"], ledgers["gateways"], ledgers["unfinished"]) == (1, 1, 0), (
+        "the one that was killed took its own along"
+    )
     assert ledgers["sessions"] == ledgers["compared"] == CLIENTS
     sessions = [json.loads(line) for line in run.gateways.read_text().splitlines()][:-1]
     assert {line["closed_with"] for line in sessions} == {"peer"}
     resumed = [line for line in sessions if line["since"]]
     assert len(resumed) == CLIENTS / 2
     assert all(line["stretches"][0]["after"] == line["since"]["seq"] for line in resumed)
+
+
+def test_the_publishers_ledger_agrees_with_the_journal(run: Run, tmp_path: Path) -> None:
+    found, words = audit(run.journal, run.publisher)
+    assert (found["balanced"], found["ledgers"]["publishers"]) == (True, 1), words
+    line = json.loads(run.publisher.read_text())
+    for name in ("accepted", "journaled", "published", "until"):
+        spoiled = tmp_path / f"{name}.jsonl"
+        spoiled.write_text(json.dumps(line | {name: line[name] - 1}))
+        found, _ = audit(run.journal, spoiled, expected=1)
+        [wrong] = found["ledgers"]["wrongs"]
+        assert wrong["who"].startswith("publisher of epoch")
+        assert f"{line[name] - 1} {'seqs' if name == 'until' else name}" in wrong["what"]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from execgate.audit.ledgers import Ledgers, Wrong
 from execgate.audit.truth import Entry, Truth
-from execgate.wire.errors import UsageError
+from execgate.service.ledger_file import LedgerFile
 from execgate.wire.update import Kind, Update, epoch_text
 from gateway.connection import Connection
 from gateway.core.account import MAX_STRETCHES, Account
@@ -36,7 +36,7 @@ class House:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.counters = Counters()
-        self.ledger = Ledger(str(path), "gateway-1", self.counters)
+        self.ledger = Ledger(LedgerFile(str(path)), "gateway-1", self.counters)
         self.fanout = Fanout(self.counters, lambda: None, self._exhausted)
         self.owners: list[Owner] = []
         self.epoch, self.seq = 1, 0
@@ -238,14 +238,3 @@ def test_a_stretch_that_goes_on_is_one() -> None:
     account.end(12, 4)
     [stretch] = account.stretches
     assert (stretch.after, stretch.until, stretch.matched) == (4, 12, 4)
-
-
-def test_a_file_that_can_not_be_written_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"--ledger-file .*: No such file or directory"):
-        Ledger(str(tmp_path / "none" / "f"), "g", Counters())
-
-
-def test_a_full_disk_ends_the_ledger_and_nothing_else(caplog: pytest.LogCaptureFixture) -> None:
-    ledger = Ledger("/dev/full", "g", Counters())
-    ledger.close(0)
-    assert "ledger given up path=/dev/full" in caplog.text

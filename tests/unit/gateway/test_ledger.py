@@ -193,33 +193,6 @@ def test_the_books_of_random_sessions_balance(
     assert total["matched"] == sum(total[name] for name in fates)
 
 
-def told(**changes: Any) -> list[str]:
-    """What is found where a right line is changed."""
-    stretch = {"topics": ["*"], "epoch": "aa", "after": 0, "until": 9, "matched": 9, "limited": False}
-    line: dict[str, Any] = {"gateway": "g", "life": 1, "unlisted": 0, "unlisted_matched": 0, "snapshot": 0}
-    line |= {"matched": 9, "delivered": 5, "queued": 0, "conflated": 1, "discarded": 1}
-    total = {**line, "is": "gateway", "sessions": 1, "dropped": 2}
-    line |= {"is": "session", "session": "g-1", "dropped": {"slow": 1, "behind": 1}, "stretches": [stretch]}
-    for name, value in changes.items():
-        where, _, key = name.partition("__")
-        {"line": line, "stretch": stretch, "total": total}[where][key] = value
-    entries = [Entry("aa", seq, "ex.A.", "", 0) for seq in range(1, 11)]
-    return [wrong.what for wrong in wrongs_of([line, total], entries)]
-
-
-def test_a_line_that_is_wrong_is_found() -> None:
-    assert told() == []
-    assert told(line__delivered=4)[0] == "9 matched, and 8 have a fate"
-    assert told(stretch__until=10) == ["epoch aa behind 0 up to 10: 9 matched where the journal has 10"]
-    assert told(stretch__until=8) == ["epoch aa behind 0 up to 8: 9 matched where the journal has 8"]
-    assert told(stretch__until=11) == ["epoch aa behind 0 up to 11: the journal ends at 10"]
-    assert told(stretch__until=10, stretch__limited=True) == []
-    assert told(stretch__until=8, stretch__limited=True) != []
-    assert told(line__snapshot=1) == ["9 matched, and 9 in its stretches, 1 in snapshots"]
-    assert told(total__matched=8) == ["matched 8, and 9 in the lines of its sessions"]
-    assert told(total__sessions=2) == ["sessions 2, and 1 in the lines of its sessions"]
-
-
 def test_an_account_is_bounded_and_what_it_does_not_list_is_summed() -> None:
     account = Account()
     for number in range(MAX_STRETCHES + 5):

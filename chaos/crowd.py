@@ -18,7 +18,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, TextIO
 
-from chaos.reader import Reader
+from chaos.reader import Reader, new_connector
 from execgate.audit.recording import Digests, Fields
 from loadgen.core.target import Target
 
@@ -51,12 +51,13 @@ class Crowd:
     def __init__(self, options: argparse.Namespace, output: TextIO) -> None:
         self._rng = random.Random(options.seed)
         self._output = output
-        digests = Digests()
+        digests, connector = Digests(), new_connector()
         gateways = [Target("127.0.0.1", int(port), "/ws") for port in options.ports.split(",")]
         self._readers = [
             Reader(
                 f"c{number}",
                 SUBSCRIPTIONS[number % len(SUBSCRIPTIONS)],
+                connector,
                 gateways,
                 digests,
                 self._write,

@@ -4,24 +4,33 @@ It judges nothing: the audit does.
 """
 
 import asyncio
-import json
 import random
 import re
 import time
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import ujson
 
-from chaos.client import Connection
 from execgate.audit.recording import Digests, Fields, Recording
 from execgate.wire import events
+from loadgen.client import Closed, Connection
 from loadgen.core.target import Target
+from loadgen.raw_client import RawConnection, RawConnector
 
 _PREFIX = '{"event":"receive-execs","data":'
 _UPDATE = re.compile(r'"epoch":"([0-9a-f]{16})","seq":(\d+),"tseq":\d+,"execs"')
 _BACKOFF_S = (0.02, 0.5)
+_NOT_CONNECTED = 1006
+RECEIVE_BUFFER_BYTES = 16 * 1024
+"""Of a reader's socket, small on purpose: one that stops reading is met by the gateway at once."""
+CONNECT_TIMEOUT_S = 5.0
+
+
+def new_connector() -> RawConnector:
+    """Return what all readers of a crowd connect with."""
+    return RawConnector(CONNECT_TIMEOUT_S, receive_buffer_bytes=RECEIVE_BUFFER_BYTES)
 
 
 class Reader:
@@ -30,6 +39,7 @@ class Reader:
     Args:
         name: its own.
         subscription: mode and topics.
+        connector: see `new_connector`.
         gateways: any of which will do.
         digests: shared.
         write: gets its records.
@@ -47,6 +57,7 @@ class Reader:
         self,
         name: str,
         subscription: dict[str, Any],
+        connector: RawConnector,
         gateways: list[Target],
         digests: Digests,
         write: Callable[[Fields], None],
@@ -58,12 +69,12 @@ class Reader:
         self.counts: Counter[str] = Counter()
         self.resumed_s: list[float] = []
         self._subscription = subscription
+        self._connector = connector
         self._gateways = gateways
         self._rng = rng
         self._ignores_position = ignores_position
         self._lost_s: float | None = None
-        self._connection: Connection | None = None
-        self._connecting: asyncio.Task[None] | None = None
+        self._connection: RawConnection | None = None
         self._ending = False
         self._recording = Recording(name, digests, write)
         self._recording.describe(subscription.get("mode", "all"), subscription.get("topics", ["*"]))
@@ -77,10 +88,8 @@ class Reader:
         """Connect to a gateway, any of them."""
         if self._ending:
             return
-        target = self._rng.choice(self._gateways)
         self.counts["connects"] += 1
-        self._connection = Connection(target, self._take, self._on_end)
-        self._connecting = asyncio.get_running_loop().create_task(self._connection.connect(target))
+        self._connector.connect(self._rng.choice(self._gateways), self, events.SUBPROTOCOL)
 
     def drop(self) -> None:
         """Lose the connection without a word."""
@@ -98,15 +107,27 @@ class Reader:
         self.drop()
         self._recording.flush()
 
-    def _on_end(self, code: int, reason: str) -> None:
+    def on_open(self, connection: Connection) -> None:
+        """See `loadgen.client.Listener`."""
+        self._connection = cast("RawConnection", connection)
+        if self._ending:
+            self.drop()
+
+    def on_failed(self, kind: str, reason: str) -> None:
+        """See `loadgen.client.Listener`."""
+        self.on_close(Closed(_NOT_CONNECTED, f"{kind}: {reason}"))
+
+    def on_close(self, closed: Closed) -> None:
+        """See `loadgen.client.Listener`."""
         self._connection = None
         self._lost_s = self._lost_s or time.monotonic()
-        self.counts[f"closed-{code}"] += 1
-        self._recording.closed(code, reason)
+        self.counts[f"closed-{closed.code}"] += 1
+        self._recording.closed(closed.code, closed.reason)
         if not self._ending:
             asyncio.get_running_loop().call_later(self._rng.uniform(*_BACKOFF_S), self.connect)
 
-    def _take(self, text: str) -> None:
+    def on_text(self, text: str, received_ns: int) -> None:  # noqa: ARG002  # see `loadgen.client.Listener`
+        """Take one message."""
         if text.startswith(_PREFIX):
             found = _UPDATE.search(text, len(_PREFIX))
             if found is not None:
@@ -135,7 +156,7 @@ class Reader:
             self.counts["resumes"] += 1
         recording.asked(data["session"], asked.get("since"))
         if self._connection is not None:
-            self._connection.send(json.dumps({"event": events.SUBSCRIBE, "data": asked}).encode())
+            self._connection.send_text(events.encode_event(events.SUBSCRIBE, asked))
 
     def _subscribed(self, data: dict[str, Any]) -> None:
         if self._lost_s is not None:

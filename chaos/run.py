@@ -103,6 +103,7 @@ class Run:
         self._say = say
         self._problems: list[str] = []
         self._journal = settings.folder / "journal"
+        self._ledger = settings.folder / "ledger.jsonl"  # of all daemons, in all their lives
         feed, replay, ingest, *self._ports = free_ports(3 + settings.gateways)
         self._relays = [Relay([feed, replay]) for _ in self._ports]
         self._feed, self._replay, self._ingest = feed, replay, ingest
@@ -166,6 +167,7 @@ class Run:
         local = "tcp://127.0.0.1:"
         arguments = [
             *("publisher", *PUBLISHER_FLAGS, "--data-dir", str(self._journal)),
+            *("--ledger-file", str(self._ledger)),
             *("--pub", f"{local}{self._feed}", "--replay", f"{local}{self._replay}"),
             *("--ingest-ack", f"{local}{self._ingest}"),
         ]
@@ -176,6 +178,7 @@ class Run:
             feed, replay = (f"tcp://127.0.0.1:{each}" for each in relay.ports)
             arguments = [
                 *("gateway", *GATEWAY_FLAGS, "--listen", f"127.0.0.1:{port}", "--feed", feed, "--replay", replay),
+                *("--ledger-file", str(self._ledger)),
             ]
             self._gateways.append(Daemon(f"gateway-{number}", arguments, self._settings.folder))
 
@@ -236,11 +239,13 @@ class Run:
         self, producer: Producer, crowd: Crowd, adversary: Adversary, planned: "Counter[str]"
     ) -> dict[str, Any]:
         problems, counts = self._problems, crowd.counts
-        audit = json.loads(await _output(("audit", "--json", str(self._journal), str(crowd.history))) or "null")
+        files = (str(crowd.history), str(self._ledger))
+        audit = json.loads(await _output(("audit", "--json", str(self._journal), *files)) or "null")
         if audit is None:
             problems.append("the audit could not be made")
         elif not audit["balanced"]:
-            problems.append(f"the books do not balance: {audit['kinds']}: {audit['flaws'][:5]}")
+            wrongs = audit["ledgers"]["wrongs"]
+            problems.append(f"the books do not balance: {audit['kinds']}: {audit['flaws'][:5]} {wrongs[:5]}")
         verified = await _output(("publisher", "verify", str(self._journal)))
         if "are whole" not in verified:
             problems.append(f"the journal: {verified}")

@@ -113,6 +113,11 @@ class GatewayConfig:
     deflate: bool = option(
         False, "compress updates, once for all clients that offer permessage-deflate, and take compressed messages"
     )
+    ledger_file: str | None = option(
+        None,
+        "append a JSON line to FILE for each session that ends, and one for the process, for 'execgate audit'",
+        metavar="FILE",
+    )
     max_connections: int = option(
         15_000,
         "WebSocket connections of one process; one more is answered 503",

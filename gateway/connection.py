@@ -24,6 +24,7 @@ from gateway.core.session import Answer, PlaceOrder, Session, Subscribe, Unsubsc
 from gateway.counters import Counters
 from gateway.fanout import Fanout
 from gateway.keepalive import Keepalive
+from gateway.ledger import Ledger
 from gateway.limits import Limits
 from gateway.orders import OrderDesk
 from gateway.outbound import Outbound, OutboundBudget
@@ -55,6 +56,7 @@ class Site:
     resumer: Resumer
     keepalive: Keepalive
     budget: OutboundBudget
+    ledger: Ledger | None = None
 
 
 class Connection(asyncio.Protocol):
@@ -143,6 +145,8 @@ class Connection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         self.outbound = Outbound(self, self._transport, self._sock.send, site.budget, site.counters)
         self.outbound.envelope = self._envelope
+        if site.ledger is not None:
+            self.outbound.account = site.ledger.open_account()
         site.keepalive.add(self)
         greeting, early = self._greeting or (b"", b"")
         self._greeting = None
@@ -188,21 +192,28 @@ class Connection(asyncio.Protocol):
         site, outbound = self.site, self.outbound
         if not outbound.closing:
             outbound.closing = True
-            site.counters.closes["lost"] += 1
+            outbound.ends_with("lost")
         self._leave()
         site.keepalive.remove(self)
         outbound.discard()
+        if site.ledger is not None:
+            site.ledger.enter(self)
         outbound.owner = None
         if self._deadline is not None:
             self._deadline.cancel()
 
     # -- what others ask of a connection
 
+    @property
+    def session_name(self) -> str:
+        """As `hello` tells it."""
+        return f"{self.site.name}-{self.key.rpartition(':')[2]}"
+
     def close(self, code: int, reason: str = "", *, flush: bool = True) -> None:
         """Begin to close: a close frame, then the peer's, or the deadline."""
         if self.outbound.closing:
             return
-        self.site.counters.closes[str(int(code))] += 1
+        self.outbound.ends_with(str(int(code)))
         self._leave()
         self.outbound.close(code, reason, flush=flush)
         self._end_in_time()
@@ -244,6 +255,9 @@ class Connection(asyncio.Protocol):
                 self.site.counters.orders[action.order_status.value] += 1
             self.outbound.control(action.payload)
         elif type(action) is Subscribe:
+            account = self.outbound.account
+            if account is not None and account.since is None:
+                account.since = action.since
             if action.since is not None or action.snapshot:
                 self.site.resumer.begin(self.outbound, action)
             elif not self.site.resumer.renew(self.outbound, action):
@@ -275,7 +289,7 @@ class Connection(asyncio.Protocol):
 
     def _peer_closes(self, closing: Closing) -> None:
         if not self.outbound.closing:
-            self.site.counters.closes["peer"] += 1
+            self.outbound.ends_with("peer")
             self._leave()
             self.outbound.close(closing.code or CloseCode.NORMAL, flush=False)
             self._end_in_time()
@@ -299,7 +313,7 @@ class Connection(asyncio.Protocol):
             events.HELLO,
             {
                 "protocol": events.PROTOCOL_VERSION,
-                "session": f"{site.name}-{self.key.rpartition(':')[2]}",
+                "session": self.session_name,
                 "address": self.key,
                 "gateway": site.name,
                 "epoch": site.fanout.epoch,

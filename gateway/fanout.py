@@ -72,6 +72,7 @@ class Fanout:
         self._beat_s = 0.0  # when the last heartbeat came
         self.lag_us = 0  # from the stamp of the newest update to its arrival here
         self._tracker = SequenceTracker()
+        self._standing: int | None = None  # where subscribers stand while that is not where the tracker does
         self.counters = counters
         self._on_live = on_live
         self.on_exhausted = on_exhausted
@@ -94,7 +95,7 @@ class Fanout:
     def take(self, update: Update) -> None:
         """Take one message of the feed; subscribers are written to at the next `flush`."""
         tracker = self._tracker
-        previous = tracker.epoch
+        previous, before = tracker.epoch, tracker.seq
         is_data = update.kind == Kind.DATA
         if is_data:
             observation = tracker.observe(update.epoch, update.seq)
@@ -105,7 +106,7 @@ class Fanout:
                 self.counters.upstream["duplicates"] += 1
                 return
             # What subscribers have been told of when this step is over; the update itself comes after it.
-            self._step(observation, update.seq - is_data, previous)
+            self._step(observation, update.seq - is_data, previous, before)
         if is_data:
             self.counters.upstream["updates"] += 1
             self.ring.append(update)
@@ -161,6 +162,7 @@ class Fanout:
         conflates, sheds = mode is Mode.CONFLATE, mode is Mode.VOLATILE and max_messages is None
         envelope = member.envelope
         member.enter(self.hub.join(member, interest, max_messages, envelope, conflates=conflates, sheds=sheds))
+        member.begin_stretch(interest, self.epoch_number, self.seq, is_limited=max_messages is not None)
         self.subscribers[mode.value] += 1
 
     def learn(self, updates: Iterable[Update]) -> None:
@@ -191,6 +193,7 @@ class Fanout:
         if member.group is not None:
             self.hub.leave(member, member.group)
             member.leave()
+            member.end_stretch(self.seq if self._standing is None else self._standing)
             self.subscribers[member.mode.value] -= 1
 
     def go_stale(self, why: str) -> None:
@@ -201,9 +204,20 @@ class Fanout:
             log.warning("feed stale epoch=%s seq=%s why=%r", self.epoch, self.seq, why)
             self._tell_feed(FeedState.STALE.value, self.seq)
 
-    def _step(self, observation: Observation, position: int, previous: int | None) -> None:
-        """Anything but the next message of a live feed: told in order, before what follows it."""
+    def _step(self, observation: Observation, position: int, previous: int | None, before: int) -> None:
+        """Anything but the next message of a live feed: told in order, before what follows it.
+
+        Args:
+            observation: of the message.
+            position: where subscribers stand when it is over.
+            previous: the epoch before it.
+            before: the seq before it, where they stand until what is staged is written.
+        """
+        self._standing = before
         self.flush()
+        if observation is not NEXT:
+            self._break_stretches(before, position)
+            self._standing = position
         if observation is not NEXT and self._tracker.epoch is not None:
             self.ring.restart(self._tracker.epoch, position)
         if observation.verdict is Verdict.NEW_EPOCH:
@@ -222,6 +236,16 @@ class Fanout:
             self.state = FeedState.LIVE
             log.info("feed live again epoch=%s seq=%s", self.epoch, position)
             self._tell_feed(FeedState.LIVE.value, position)
+        self._standing = None
+
+    def _break_stretches(self, before: int, position: int) -> None:
+        """Nobody was owed what lies between, or was told of it: the accounts of all go on behind it."""
+        for member in self.hub.members():
+            group = member.group
+            if member.account is not None and group is not None:
+                member.end_stretch(before)
+                limited = group.remaining is not None
+                member.begin_stretch(group.interest, self.epoch_number, position, is_limited=limited)
 
     def _tell_gap(self, gap: Gap) -> None:
         self.counters.upstream["gaps"] += 1

@@ -22,7 +22,9 @@ from execgate.wire import events
 from execgate.wire.close_codes import CloseCode
 from execgate.wire.events import PLAIN, Envelope
 from execgate.wire.frame_builder import Opcode, build, build_close
+from gateway.core.account import Account
 from gateway.core.hub import Group, Name
+from gateway.core.interest import Interest
 from gateway.core.session import Mode
 from gateway.counters import Counters
 from gateway.delivery import GONE, NOT_TRIED, write_each
@@ -110,6 +112,8 @@ class Outbound:
             JSON and seq, or NOT_BEGUN.
         door: the socket's own `send`, or `_shut` while nothing may be written past what waits.
         conflated: updates of this session, for its heartbeat, like `sent` and `dropped`.
+        discarded: updates that were queued for it, or on their way, when it was closed.
+        account: what is kept of it for the ledger, None where none is written.
         closing: whether a close frame was sent or queued; nothing goes out after it.
     """
 
@@ -123,12 +127,16 @@ class Outbound:
         "_counters",
         "_finishing",
         "_gap",
+        "_matched",
         "_send",
-        "_transport",
         "_sent",
+        "_shed",
+        "_transport",
+        "account",
         "behind",
         "closing",
         "conflated",
+        "discarded",
         "door",
         "envelope",
         "group",
@@ -152,8 +160,12 @@ class Outbound:
         self.position = 0
         self.behind: tuple[str, int] | None = None
         self.door = send
+        self.account: Account | None = None
+        self._matched = 0
         self._dropped = 0
+        self._shed = 0
         self.conflated = 0
+        self.discarded = 0
         self.closing = False
         self._transport = transport
         self._send = send
@@ -176,29 +188,67 @@ class Outbound:
 
     @property
     def dropped(self) -> int:
-        """Updates that this session was told to miss: its own count, and that of its group since it came."""
-        return self._dropped + (self.group.shed if self.group is not None else 0)
+        """Updates that this session was told to miss: by its own slowness, and what was `shed`."""
+        return self._dropped + self.shed
+
+    @property
+    def shed(self) -> int:
+        """Updates that it was told to miss since this process was behind: of its groups, while it was in them."""
+        return self._shed + (self.group.shed if self.group is not None else 0)
+
+    @property
+    def matched(self) -> int:
+        """Updates that concerned it, whatever became of them: of its groups, and what was pushed past them."""
+        group = self.group
+        return self._matched + (group.flushed + group.shed if group is not None else 0)
+
+    @property
+    def queued(self) -> int:
+        """Updates that wait."""
+        return sum(count for _, count in self._backlog or ()) + len(self._conflated_frames or ())
 
     def enter(self, group: "Group[Outbound]") -> None:
         """The hub has put it into `group`."""
         self.group = group
+        self._matched -= group.flushed + group.shed
         self._sent -= group.flushed
-        self._dropped -= group.shed
+        self._shed -= group.shed
 
     def leave(self) -> None:
         """The hub has taken it out of its group."""
-        if self.group is not None:
-            self._sent += self.group.flushed
-            self._dropped += self.group.shed
+        group = self.group
+        if group is not None:
+            self._matched += group.flushed + group.shed
+            self._sent += group.flushed
+            self._shed += group.shed
             self.group = None
+
+    def begin_stretch(self, interest: Interest, epoch: int | None, seq: int, *, is_limited: bool) -> None:
+        """It is owed all of `interest` behind `seq` from now on, see `Account`; None is no epoch yet."""
+        if self.account is not None and epoch is not None:
+            self.account.begin(interest.patterns, epoch, seq, self.matched, is_limited=is_limited)
+
+    def end_stretch(self, seq: int) -> None:
+        """It is owed nothing behind `seq`, until another stretch begins."""
+        if self.account is not None:
+            self.account.end(seq, self.matched)
+
+    def ends_with(self, how: str) -> None:
+        """The session is being closed: by a code, by the `peer`, or the connection was `lost`."""
+        self._counters.closes[how] += 1
+        if self.account is not None:
+            self.account.closed_with = how
 
     @property
     def is_free(self) -> bool:
         """Whether updates may be pushed: nothing waits."""
         return not self._blocked and not self.closing
 
-    def push(self, chunk: bytes, count: int) -> None:
+    def push(self, chunk: bytes, count: int, *, is_snapshot: bool = False) -> None:
         """Write `count` updates past the hub; only while `is_free`."""
+        self._matched += count
+        if is_snapshot and self.account is not None:
+            self.account.snapshot += count
         self._sent += count
         self._counters.matched += count
         self._counters.delivered += count
@@ -263,7 +313,7 @@ class Outbound:
         self._spill()
         if self._backlog is None:
             return
-        self._counters.discarded += sum(count for _, count in self._backlog)
+        self._discarded(sum(count for _, count in self._backlog))
         self._budget.used -= self._backlog_bytes
         self._backlog = None
         self._backlog_bytes = 0
@@ -290,7 +340,7 @@ class Outbound:
             return False
         self._counters.delivered -= count
         if self.closing:
-            self._counters.discarded += count
+            self._discarded(count)
             return False
         if self.mode is Mode.ALL:
             self._queue(chunk, count)
@@ -341,14 +391,18 @@ class Outbound:
     def _lost(self, count: int) -> None:
         # The peer is gone between queueing and sending: ordinary, and the transport will say so soon.
         self._counters.delivered -= count
-        self._counters.discarded += count
+        self._discarded(count)
         if not self.closing:
             self.closing = True
-            self._counters.closes["lost"] += 1
+            self.ends_with("lost")
         self.discard()
         self._gap = None
         self._set_door()
         self._transport.abort()
+
+    def _discarded(self, count: int) -> None:
+        self.discarded += count
+        self._counters.discarded += count
 
     def _write(self, data: bytes, count: int = 0) -> None:
         try:
@@ -356,6 +410,7 @@ class Outbound:
         except BlockingIOError:
             written = 0
         except OSError:
+            self._sent -= count
             self._lost(count)
             return
         if written != len(data):
@@ -375,7 +430,7 @@ class Outbound:
     def _queue(self, data: bytes, count: int) -> None:
         budget = self._budget
         if self._backlog_bytes + len(data) > budget.session_limit or budget.used + len(data) > budget.limit:
-            self._counters.discarded += count
+            self._discarded(count)
             self._close_slow()
             return
         self._append(data, count)

@@ -114,6 +114,8 @@ class Resumer:
         if follower is None:
             return False
         follower.interest = interest
+        if follower.answer is None:
+            self._begin_stretch(follower)
         snapshot = follower.snapshot
         if snapshot is not None:
             follower.begin_snapshot(self._snapshots.rest(snapshot, follower.snapshot_at, interest))
@@ -125,6 +127,7 @@ class Resumer:
         follower = self._followers.pop(member, None)
         if follower is None:
             return
+        member.end_stretch(follower.seq)
         for parked in self._parked.values():
             parked.pop(follower, None)
         if not self._followers:
@@ -238,7 +241,9 @@ class Resumer:
         member.control(events.encode_event(events.GAP, events.gap(follower.seq + 1, None, None, why="epoch")))
         data = fanout.feed_data("epoch-changed", 0, epoch_text(follower.epoch or 0))
         member.control(events.encode_event(events.FEED, data))
+        member.end_stretch(follower.seq)
         follower.epoch, follower.seq, follower.snapshot = fanout.epoch_number, 0, None
+        self._begin_stretch(follower)
 
     def _lose(self, follower: Follower, lost: Lost) -> None:
         first = follower.seq + 1
@@ -252,7 +257,9 @@ class Resumer:
             follower.gap["to"] = follower.seq = lost.until  # loss after loss
         else:
             self._say_subscribed(follower)  # from where it stands: the loss comes behind it
+            follower.member.end_stretch(follower.seq)
             follower.seq = lost.until
+            self._begin_stretch(follower)
             data = events.gap(first, lost.until, None, why=lost.why)
             follower.member.control(events.encode_event(events.GAP, data))
 
@@ -271,6 +278,12 @@ class Resumer:
             gap=follower.gap,
         )
         follower.member.control(events.encode_event(events.SUBSCRIBED, data, message_id))
+        self._begin_stretch(follower)
+
+    @staticmethod
+    def _begin_stretch(follower: Follower) -> None:
+        limited = follower.remaining is not None
+        follower.member.begin_stretch(follower.interest, follower.epoch, follower.seq, is_limited=limited)
 
     def _send(self, follower: Follower, chunk: Chunk) -> None:
         follower.seq = chunk.last
@@ -282,7 +295,7 @@ class Resumer:
         if not chunk.updates:
             return
         member = follower.member
-        member.push(chunk.data, chunk.updates)
+        member.push(chunk.data, chunk.updates, is_snapshot=snapshot is not None)
         if follower.remaining is not None:
             follower.remaining -= chunk.updates
             if not follower.remaining:

@@ -17,6 +17,7 @@ from execgate.service import lifecycle, logs, systemd
 from execgate.service.curve import client_curve
 from execgate.service.exits import EXIT_OK
 from execgate.service.heap import Heap
+from execgate.service.ledger_file import LedgerFile
 from execgate.service.lifecycle import Stop
 from execgate.service.vitals import LoopLag, ProcessVitals
 from execgate.wire import events
@@ -39,6 +40,7 @@ from gateway.front import Front
 from gateway.history import HistoryClient
 from gateway.http_server import serve
 from gateway.keepalive import Keepalive
+from gateway.ledger import Ledger
 from gateway.limits import Limits
 from gateway.orders import ImmediateHandler, OrderDesk
 from gateway.outbound import Outbound, OutboundBudget
@@ -76,6 +78,10 @@ class Worker:
         self._metrics = ClassicMetrics(config.outlier_size) if config.csv else None
         limits = _limits(config)
         counters = Counters()
+        name = f"gateway-{os.getpid()}"
+        ledger = None
+        if config.ledger_file is not None:
+            ledger = Ledger(LedgerFile(config.ledger_file), name, counters)
         fanout = Fanout(
             counters, self._live.set, _exhausted, config.ring_mib * _MIB, snapshot_keys=config.snapshot_keys
         )
@@ -88,7 +94,7 @@ class Worker:
         for_feed, for_clients = self._histories or (None, None)
         self._recovery = Recovery(fanout, for_feed, Stitcher(config.zmq_hwm, config.ring_mib * _MIB))
         self._site = Site(
-            name=f"gateway-{os.getpid()}",
+            name=name,
             limits=limits,
             counters=counters,
             fanout=fanout,
@@ -96,6 +102,7 @@ class Worker:
             resumer=Resumer(fanout, for_clients, config.archive_mib * _MIB, lambda: self._recovery.is_joined),
             keepalive=Keepalive(limits, fanout),
             budget=OutboundBudget(config.outbound_kib * _KIB, config.outbound_total_mib * _MIB),
+            ledger=ledger,
         )
         pages = Pages(self.stats, self._readiness, with_page=True)
         self._acceptor: Acceptor | None = None
@@ -157,6 +164,7 @@ class Worker:
         self._feed.close()
         for history in self._histories:
             history.close()
+        self._close_ledger()
         log.info("stopped delivered=%s", self._site.counters.delivered)
         return EXIT_OK
 
@@ -282,6 +290,17 @@ class Worker:
         for connection in keepalive.connections():
             connection.close(CloseCode.RESTART, "the gateway stops")
         await self._emptied(CLOSE_TIMEOUT_S + 0.5)
+
+    def _close_ledger(self) -> None:
+        """Enter the sessions that outlived the drain, and the process."""
+        ledger = self._site.ledger
+        if ledger is None:
+            return
+        left = self._site.keepalive.connections()
+        queued = sum(connection.outbound.queued for connection in left)
+        for connection in left:
+            ledger.enter(connection)
+        ledger.close(queued)
 
     async def _emptied(self, timeout_s: float) -> None:
         deadline = time.monotonic() + timeout_s

@@ -30,6 +30,14 @@ def _order_timeout_ms() -> Any:
     )
 
 
+def _records() -> Any:
+    return option(
+        None,
+        "write down what each subscriber heard to FILE, as JSON lines, for 'execgate audit'",
+        metavar="FILE",
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class ClientConfig:
     """What every load has: where to, and how clients connect."""
@@ -86,11 +94,7 @@ class ClassicConfig(ClientConfig):
     intervals: str | None = option(
         None, "write a raw record a second to FILE, as JSON lines (may be /dev/fd/N)", metavar="FILE"
     )
-    records: str | None = option(
-        None,
-        "write down what each subscriber heard to FILE, as JSON lines, for 'execgate audit'",
-        metavar="FILE",
-    )
+    records: str | None = _records()
     json: str | None = option(None, "write the summary to FILE as JSON at the end", metavar="FILE")
 
 
@@ -148,6 +152,7 @@ class RunConfig(ClientConfig):
         metavar="CONDITION",
         repeatable=True,
     )
+    records: str | None = _records()
     json: str | None = option(None, "write figures and verdict to FILE as JSON at the end", metavar="FILE")
     junit: str | None = option(None, "write verdict and requirements to FILE as JUnit XML", metavar="FILE")
     server_pid: tuple[int, ...] = option(

@@ -35,6 +35,7 @@ class Crowd:
         random: of all choices.
         metrics: of 2012.
         book: of all orders.
+        stale_after_s: of silence, after which a stream is stale.
         write_record: gets what subscribers write down for the audit, see `Recording`; None, and they do not.
 
     Attributes:

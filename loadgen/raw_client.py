@@ -7,6 +7,7 @@ there is one read, one parse and one call. It never decides when to connect agai
 import asyncio
 import errno
 import os
+import socket
 import ssl
 import time
 from asyncio import Transport
@@ -49,10 +50,14 @@ class RawConnector:
     Args:
         timeout_s: for one attempt.
         insecure_tls: accept any certificate; else one that the system's authorities vouch for.
+        receive_buffer_bytes: of the kernel, for a client that is to be slow; None leaves it to the kernel.
     """
 
-    def __init__(self, timeout_s: float, *, insecure_tls: bool = False) -> None:
+    def __init__(
+        self, timeout_s: float, *, insecure_tls: bool = False, receive_buffer_bytes: int | None = None
+    ) -> None:
         self._timeout_s = timeout_s
+        self._receive_buffer_bytes = receive_buffer_bytes
         self._insecure_tls = insecure_tls
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -87,9 +92,13 @@ class RawConnector:
         is_ours = False
         try:
             async with asyncio.timeout(self._timeout_s):
-                await loop.create_connection(
-                    lambda: connection, target.host, target.port, ssl=tls, server_hostname=name
-                )
+                if self._receive_buffer_bytes is None:
+                    await loop.create_connection(
+                        lambda: connection, target.host, target.port, ssl=tls, server_hostname=name
+                    )
+                else:
+                    sock = await _connected(target, self._receive_buffer_bytes)
+                    await loop.create_connection(lambda: connection, ssl=tls, server_hostname=name, sock=sock)
                 is_ours = True
                 await connection.wait_open()
             return
@@ -111,6 +120,24 @@ class RawConnector:
             raise
         connection.abort()
         listener.on_failed(kind, reason)
+
+
+async def _connected(target: Target, receive_buffer_bytes: int) -> socket.socket:
+    """Return a connected socket with a receive buffer of that size, which has to be set before it connects.
+
+    Raises:
+        OSError: there is no connection.
+    """
+    family = socket.AF_INET6 if ":" in target.host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
+        await asyncio.get_running_loop().sock_connect(sock, (target.host, target.port))
+    except BaseException:
+        sock.close()
+        raise
+    return sock
 
 
 class RawConnection(asyncio.Protocol):
@@ -147,6 +174,16 @@ class RawConnection(asyncio.Protocol):
         self._opened = None
         if self._transport is not None:
             self._transport.abort()
+
+    def pause(self, paused: bool) -> None:
+        """Stop reading, or read on: the peer then meets a client that takes nothing."""
+        transport = self._transport
+        if transport is None or transport.is_closing() or paused is not transport.is_reading():
+            return
+        if paused:
+            transport.pause_reading()
+        else:
+            transport.resume_reading()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """TCP is there, and TLS if any: ask for the upgrade."""

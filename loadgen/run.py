@@ -37,6 +37,7 @@ from loadgen.core.report import Report, make_report
 from loadgen.core.screen import Progress
 from loadgen.core.tables import as_text
 from loadgen.crowd import Crowd
+from loadgen.line_log import LineLog
 from loadgen.live import Live
 from loadgen.manifest import describe_run
 from loadgen.order_client import OrderSender
@@ -107,7 +108,7 @@ class LoadRun:
         broken: the first clients whose streams were not whole, and what was wrong; known once it is over.
     """
 
-    def __init__(self, config: RunConfig, stop: Stop, folder: RunFolder, live: Live) -> None:
+    def __init__(self, config: RunConfig, stop: Stop, folder: RunFolder, live: Live, records: LineLog) -> None:
         self._config = config
         self._stop = stop
         self._folder = folder
@@ -120,6 +121,7 @@ class LoadRun:
             metrics=self._metrics,
             book=OrderBook(round(config.order_timeout_ms * 1e6)),
             stale_after_s=config.stale_after,
+            write_record=records.write if records.is_open else None,
         )
         self._senders: list[OrderSender] = []
         self._turn = 0
@@ -232,8 +234,11 @@ async def run_load(config: RunConfig, arguments: Sequence[str], stop: Stop) -> i
     start_s = time.time()
     manifest = describe_run(config, name, arguments, start_s)
     try:
-        with RunFolder(Path(config.run_dir) / name, manifest, start_s) as folder:
-            run = LoadRun(config, stop, folder, Live(quiet=config.quiet))
+        with (
+            LineLog("--records", config.records, flushes=False) as records,
+            RunFolder(Path(config.run_dir) / name, manifest, start_s) as folder,
+        ):
+            run = LoadRun(config, stop, folder, Live(quiet=config.quiet), records)
             await run.run()
             end = {"failures": run.failures, "broken_streams": run.broken}
             report = make_report(manifest, run.figures, end)
@@ -243,6 +248,9 @@ async def run_load(config: RunConfig, arguments: Sequence[str], stop: Stop) -> i
         print(f"execgate loadgen: {error.filename or folder.path}: {error.strerror or error}", file=sys.stderr)
         return EXIT_FAILED
     print(f"{as_text(report.tables())}\n\nkept in {folder.path}", flush=True)
+    if records.is_lost:
+        print(f"execgate loadgen: --records {config.records}: not all was written", file=sys.stderr)
+        return EXIT_FAILED
     return EXIT_OF[report.verdict.outcome]
 
 

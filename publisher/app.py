@@ -17,6 +17,7 @@ import zmq
 from execgate.service import lifecycle, logs, systemd
 from execgate.service.curve import ServerCurve, load_directory, load_secret
 from execgate.service.exits import EXIT_FAILED, EXIT_OK
+from execgate.service.ledger_file import LedgerFile
 from execgate.service.settings import Reloader, Settings
 from execgate.service.zap import Allowed, Zap
 from execgate.wire.topics import TopicTemplate
@@ -111,12 +112,14 @@ class Publisher:
         self._stop = stop
         self._template = TopicTemplate(config.topic)
         self._refusals = Refusals()
+        self._ledger = None if config.ledger_file is None else LedgerFile(config.ledger_file)
         self._journal, sequencer = self._open_journal()
         self._feed = Feed(context, config.zmq_hwm, self._greet)
         self._replay = ReplayServer(context, self._journal)
         self._curve: ServerCurve | None = None
         self._zap: Zap | None = None
         self._road = Road(sequencer, self._journal, self._feed, self._refusals, config.max_updates)
+        self._began_at = self._journal.ceiling
         self._sources: list[Source] = []
         self._bound: dict[str, Any] = {}
         self._failed = self._is_serving = False
@@ -144,6 +147,7 @@ class Publisher:
             await self._flush()
             self._road.beat(Kind.BYE)
             self._tell_end(reason)
+            self._write_ledger(reason)
             return EXIT_FAILED if self._failed else EXIT_OK
         finally:
             self._pulse.stop()
@@ -292,6 +296,24 @@ class Publisher:
             _LOG.error("source=%s failed reason=%s", source.name, error)
         else:
             _LOG.info("source=%s ended", source.name)
+
+    def _write_ledger(self, reason: str) -> None:
+        road, ledger = self._road, self._ledger
+        if ledger is None:
+            return
+        ledger.append(
+            "publisher",
+            epoch=epoch_text(self._journal.epoch),
+            after=self._began_at,
+            until=self._journal.ceiling,
+            accepted=road.accepted,
+            journaled=road.journaled,
+            published=road.updates.total(),
+            sources={name: road.updates[name] for name in self._config.source},
+            refused=self._refusals.counts.total(),
+            reason=reason,
+        )
+        ledger.close()
 
     def _tell_end(self, reason: str) -> None:
         road, refused = self._road, self._refusals.counts

@@ -159,6 +159,11 @@ class PublisherConfig:
     max_updates: int | None = option(
         None, "end after exactly this many updates", parse=whole_number(1), metavar="N"
     )
+    ledger_file: str | None = option(
+        None,
+        "append a JSON line to FILE at the end: what was accepted, journaled and published, for 'execgate audit'",
+        metavar="FILE",
+    )
     heartbeat_ms: int = option(
         500,
         "milliseconds between heartbeats, each with the last sequence number",

@@ -39,12 +39,15 @@ class Road:
         max_updates: after exactly so many `finished` is true, and nothing more is taken; None is no limit.
 
     Attributes:
+        accepted: updates that were stamped.
+        journaled: of them, those that were kept.
         updates: published, by source name; `rows` the same.
     """
 
     def __init__(
         self, sequencer: Sequencer, journal: Journal, feed: Sender, refusals: Refusals, max_updates: int | None
     ) -> None:
+        self.accepted = self.journaled = 0
         self.updates: Counter[str] = Counter()
         self.rows: Counter[str] = Counter()
         self._sequencer = sequencer
@@ -83,6 +86,7 @@ class Road:
         rows = self._sequencer.rows - rows_before
         if batch.batch_id:
             self._under_way[batch.batch_id] = [] if batch.settle is None else [batch.settle]
+        self.accepted += len(updates)
         size = sum([len(update.payload) for update in updates])
         self._journal.append(
             Entry(updates, size, batch.batch_id, partial(self._send, source.name, rows, batch.settle))
@@ -115,6 +119,7 @@ class Road:
         self, source: str, rows: int, settle: Callable[[Range | RowError], None] | None, entry: Entry
     ) -> None:
         """An entry is kept: publish it."""
+        self.journaled += len(entry.updates)
         send = self._feed.send
         for update in entry.updates:
             send(update)

@@ -99,8 +99,12 @@ class Left:
 Record: TypeAlias = Described | Subscribed | Received | Told | Passed | Left
 
 
-def read(lines: Iterable[str | bytes]) -> Iterator[Record]:
-    """Yield the records of a history file.
+LEDGERS = frozenset({"session", "gateway", "publisher"})
+"""What lines of a ledger are, see `execgate.audit.ledgers`."""
+
+
+def read(lines: Iterable[str | bytes]) -> Iterator[Record | dict[str, Any]]:
+    """Yield the records of a history file, and a ledger's lines as they are.
 
     Raises:
         RecordError: a line is no JSON object, or lacks what its kind needs.
@@ -114,7 +118,7 @@ def read(lines: Iterable[str | bytes]) -> Iterator[Record]:
             yield record
 
 
-def _record(fields: dict[str, Any]) -> Record | None:
+def _record(fields: dict[str, Any]) -> Record | dict[str, Any] | None:
     def field(name: str, kind: Any) -> Any:
         value = fields[name]
         if type(value) is not kind:
@@ -122,6 +126,8 @@ def _record(fields: dict[str, Any]) -> Record | None:
         return value
 
     kind = fields.get("is")
+    if kind in LEDGERS:
+        return fields
     if kind not in ("client", "subscribed", "received", "gap", "passed", "left"):
         return None
     client = field("client", str)

@@ -53,6 +53,7 @@ class Truth:
 
     Attributes:
         heads: the last seq of each epoch, the epochs in order.
+        floors: the first one that is held.
     """
 
     def __init__(self, entries: Iterable[Entry]) -> None:
@@ -60,6 +61,7 @@ class Truth:
         for entry in entries:
             self._epochs.setdefault(entry.epoch, []).append(entry)
         self.heads = {epoch: held[-1].seq for epoch, held in self._epochs.items()}
+        self.floors = {epoch: held[0].seq for epoch, held in self._epochs.items()}
         self._owed: dict[tuple[str, tuple[str, ...]], Owed] = {}
 
     @property

@@ -85,9 +85,15 @@ def test_what_does_not_balance_is_named_and_is_the_exit_status(
 def test_files_that_can_not_be_used_are_named_in_one_line(journal: Path, tmp_path: Path) -> None:
     strange = tmp_path / "strange.jsonl"
     strange.write_text("no JSON\n")
+    ledger = tmp_path / "ledger.jsonl"
+    ledger.write_text('{"is": "session", "gateway": "g"}\n')
+    empty = tmp_path / "empty.jsonl"
+    empty.touch()
     for directory, file, words in (
         (tmp_path, strange, "no journal.db there"),
         (journal, strange, "line 1"),
+        (journal, ledger, "expected a ledger's line"),
+        (journal, empty, "nothing to be held against the journal"),
         (journal, tmp_path / "none", "No such file"),
     ):
         with running("audit", str(directory), str(file)) as process:

@@ -144,10 +144,13 @@ def test_every_figure_of_stats_is_documented() -> None:
 
 def counted() -> Iterator[Any]:
     """Yield the keys under which `gateway/` counts: they come into `/stats` with their first count."""
-    pattern = re.compile(r"""\b(upstream|orders|closes|refused)\[["']([\w-]+)["']\]|_end\(pending, "(\w+)"\)""")
+    pattern = re.compile(
+        r"""\b(upstream|orders|refused)\[["']([\w-]+)["']\]|_end\(pending, "(\w+)"\)|\b(ends_with)\("(\w+)"\)"""
+    )
     for path in sorted((ROOT / "gateway").rglob("*.py")):
-        for group, key, order_end in pattern.findall(path.read_text()):
-            yield pytest.param(key or order_end, id=f"{group or 'orders'} {key or order_end}")
+        for group, key, order_end, closes, how in pattern.findall(path.read_text()):
+            found = key or order_end or how
+            yield pytest.param(found, id=f"{group or (closes and 'closes') or 'orders'} {found}")
     for reason in re.findall(r'return "([\w-]+)"', inspect.getsource(Front._why_busy)):
         yield pytest.param(reason, id=f"refused {reason}")
     for status in OrderStatus:

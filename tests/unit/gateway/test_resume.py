@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
 import pytest
@@ -14,6 +14,7 @@ from execgate.wire.events import Envelope
 from execgate.wire.replay import Failed
 from execgate.wire.update import epoch_text
 from gateway import chunks
+from gateway.core.account import Account
 from gateway.core.interest import EVERY_TOPIC, Interest
 from gateway.core.session import Mode, Since, Subscribe
 from gateway.fanout import BEAT_S, Fanout
@@ -34,6 +35,8 @@ class House:
         self.history = FakeHistory()
         self.history.make = self.make
         self.first = Owner()
+        self.owners: list[Owner] = []
+        HOUSES.append(self)
         self.joined = True
         self.exhausted: list[Outbound] = []
         self.fanout = Fanout(self.first.counters, lambda: None, self._on_exhausted, ring)
@@ -91,6 +94,8 @@ class House:
         owner = Owner(wire)
         owner.share(self.first)
         owner.budget = self.first.budget
+        owner.outbound.account = Account()
+        self.owners.append(owner)
 
         def on_close() -> None:
             self.resumer.leave(owner.outbound)
@@ -130,6 +135,22 @@ class House:
                 return
             self.history.answer()
         raise AssertionError("it never ends")
+
+    def check_accounts(self) -> None:
+        """What each client was owed by its account is what was published, and all of it has a fate."""
+        for owner in self.owners:
+            outbound, account = owner.outbound, owner.outbound.account
+            assert account is not None
+            self.resumer.leave(outbound)
+            self.fanout.leave(outbound)
+            assert outbound.matched == outbound.sent + outbound.queued + outbound.dropped + outbound.discarded
+            matched = account.snapshot + account.unlisted_matched
+            for stretch in account.stretches:
+                topics, seqs = Interest(sorted(stretch.topics)), range(stretch.after + 1, stretch.until + 1)
+                owed = sum(topics.matches(self.make(seq, stretch.epoch).topic) for seq in seqs)
+                assert stretch.matched == owed or (stretch.is_limited and stretch.matched < owed)
+                matched += stretch.matched
+            assert outbound.matched == matched
 
     def check_empty(self) -> None:
         resumer = self.resumer
@@ -193,12 +214,23 @@ def scene(steps: Scene) -> Callable[[], None]:
 
 
 NOW = [1_000.0]
+HOUSES: list[House] = []
+"""Of the test under way."""
 
 
 @pytest.fixture(autouse=True)
 def clock(monkeypatch: pytest.MonkeyPatch) -> None:
     """Time passes when a test says so."""
     monkeypatch.setattr(time, "monotonic", lambda: NOW[0])
+
+
+@pytest.fixture(autouse=True)
+def accounts() -> Iterator[None]:
+    """Whatever a test is about, the accounts of all clients must be right at its end."""
+    HOUSES.clear()
+    yield
+    for house in HOUSES:
+        house.check_accounts()
 
 
 @scene

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import socket
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias
 
@@ -253,3 +254,60 @@ def test_a_server_that_hangs_up_in_the_handshake_is_a_reset() -> None:
 
     ((kind, _reason),) = run(script)
     assert kind == "reset"
+
+
+def test_a_client_can_be_slow() -> None:
+    """With a small receive buffer, and a pause in which it takes nothing; what waited comes afterwards."""
+
+    async def main() -> None:
+        wrote, resumed = asyncio.Event(), asyncio.Event()
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            peer = Peer(reader, writer)
+            await peer.shake_hands()
+            await reader.read(1)  # it is paused
+            writer.write(text("late"))
+            await writer.drain()
+            wrote.set()
+            await resumed.wait()
+            writer.close()
+
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        notes, connector = Notes(), RawConnector(5.0, receive_buffer_bytes=16 * 1024)
+        connector.connect(Target("127.0.0.1", server.sockets[0].getsockname()[1], "/ws"), notes, None)
+        async with asyncio.timeout(5):
+            while notes.connection is None:
+                await asyncio.sleep(0.001)
+            connection = notes.connection
+            assert isinstance(connection, RawConnection)
+            assert connection._transport is not None
+            sock = connection._transport.get_extra_info("socket")
+            assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) == 2 * 16 * 1024, "Linux doubles it"
+            connection.pause(True)
+            connection.pause(True)
+            connection.send_text(b"paused")
+            await wrote.wait()
+            for _ in range(20):
+                await asyncio.sleep(0)
+            assert notes.told == ["open"]
+            connection.pause(False)
+            while len(notes.told) == 1:
+                await asyncio.sleep(0.001)
+            assert notes.told == ["open", "late"]
+            resumed.set()
+            await notes.ended.wait()
+        connection.pause(True)  # it is over: nothing happens
+        server.close()
+
+    asyncio.run(main())
+
+
+def test_a_slow_client_that_can_not_connect_says_so() -> None:
+    async def main() -> None:
+        notes = Notes()
+        RawConnector(5.0, receive_buffer_bytes=4096).connect(Target("127.0.0.1", 1, "/ws"), notes, None)
+        await asyncio.wait_for(notes.ended.wait(), 5)
+        [(kind, _reason)] = notes.told
+        assert kind == "refused"
+
+    asyncio.run(main())

@@ -32,7 +32,8 @@ class Notebook:
             self.recording.update(epoch, seq, f"{seq}")
 
     def read(self) -> list[Record]:
-        return list(records.read(map(json.dumps, self.lines)))
+        read = records.read(map(json.dumps, self.lines))
+        return [record for record in read if not isinstance(record, dict)]
 
 
 def received(*seqs: int, epoch: str = EPOCH, told: bool = False) -> Received:

@@ -16,9 +16,10 @@ from pathlib import Path
 
 import pytest
 
+from chaos.keys import Keys
 from chaos.link import FAR, NEAR, Link, NoLinkError, Weather
 from tests.harness import running, wait_until
-from tests.integration.test_curve import Dealer, Keys
+from tests.integration.test_curve import Dealer
 from tests.integration.test_resume import Reader
 from tests.rig import Gateway, gateway
 

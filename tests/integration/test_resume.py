@@ -53,6 +53,7 @@ class Reader:
         self.told: list[dict[str, Any]] = []
         self.epoch = ""
         self.position: int | None = None
+        self.beats = 0
 
     def read(self, served: Gateway, count: int, timeout_s: float = 15.0) -> None:
         """Connect, resume from where it stands, and take `count` more updates, or what comes until the end."""
@@ -82,6 +83,8 @@ class Reader:
             self.told.append(data)
             self.epoch = data["epoch"]
             self.position = data["seq"]
+        elif message["event"] == "heartbeat":
+            self.beats += 1
         elif message["event"] in ("gap", "feed", "error"):
             self.told.append({"event": message["event"], **data})
 

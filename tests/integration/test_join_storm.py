@@ -27,9 +27,9 @@ BEHIND, LIVE = 20, 5
 """Updates before the head, from where they begin; and after it, at least."""
 JOINS_A_TURN, TURN_S = 10, 0.01
 PAGE_UPDATES = 512
-VISITORS, VISITS = 300, 10
-GROWTH_BYTES = VISITORS * VISITS * 1024
-"""Less than 1 KiB for each connection that has gone."""
+VISITORS, VISITS = 300, 40
+GROWTH_BYTES = 1024 * 1024
+"""Of 12,000 connections that have gone; an object that is left of each would be ten times as much."""
 TIMEOUT_S = 60.0
 
 
@@ -141,7 +141,7 @@ def test_a_thousand_join_at_once_lose_their_gateway_and_come_back_each_with_ever
 
 def test_after_thousands_of_connections_descriptors_and_memory_are_where_they_were(tmp_path: Path) -> None:
     place = Place(tmp_path)
-    with place.publisher(), place.gateway() as served:
+    with place.publisher("--rate", "10"), place.gateway() as served:
         process = psutil.Process(served.process.pid)
         subscribe = build_masked(Opcode.TEXT, b'{"event":"subscribe-execs","data":{}}', bytes(4))
 
@@ -162,8 +162,9 @@ def test_after_thousands_of_connections_descriptors_and_memory_are_where_they_we
         before = process.num_fds()
         for _ in range(VISITS - 1):
             meanwhile, grown = visit()
-        assert meanwhile >= before + VISITORS, "there were that many"
+        assert meanwhile > VISITORS, "there were that many"
         wait_until(
             lambda: process.num_fds() <= before, f"no more than {before} descriptors, {process.num_fds()} are left"
         )
-        assert grown - memory < GROWTH_BYTES, f"{memory >> 10} KiB -> {grown >> 10} KiB"
+        print(f"memory: {memory >> 10} KiB -> {grown >> 10} KiB")
+        assert grown - memory < GROWTH_BYTES

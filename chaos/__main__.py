@@ -5,11 +5,14 @@ import asyncio
 import json
 import random
 import shutil
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 from chaos import disk
+from chaos.clock import Clock
+from chaos.link import Link, NoLinkError
 from chaos.run import Run, Settings
 
 _EPILOG = """\
@@ -47,14 +50,13 @@ def main() -> int:
     why_not_mounted = disk.enter_namespace("chaos", sys.argv[1:])
     if why_not_mounted:
         _say(f"SKIPPED: full disk: no mount namespace here: {why_not_mounted}")
-    _say("SKIPPED: a wall clock stepped back: needs faketime")
-    _say("SKIPPED: loss and doubling of packets: needs a relay below TCP in a network namespace")
     seed = random.SystemRandom().randrange(1 << 31) if options.seed is None else options.seed
     folder = options.keep or Path(tempfile.mkdtemp(prefix="execgate-chaos-"))
     folder.mkdir(parents=True, exist_ok=True)
     if any(folder.iterdir()):
         _say(f"--keep {folder}: expected an empty directory")
         return 2
+    link, clock = _make_link(seed), _make_clock(folder)
     settings = Settings(
         seed=seed,
         seconds=options.minutes * 60,
@@ -63,10 +65,16 @@ def main() -> int:
         rate=options.rate,
         folder=folder,
         can_fill=why_not_mounted is None,
+        link=link,
+        clock=clock,
         ignore_position=options.ignore_position,
     )
     _say(f"seed {seed}, logs in {folder}")
-    figures = asyncio.run(Run(settings, _say).perform())
+    try:
+        figures = asyncio.run(Run(settings, _say).perform())
+    finally:
+        if link is not None:
+            link.close()
     print(json.dumps(figures, indent=1))
     for problem in figures["problems"]:
         _say(f"PROBLEM: {problem}")
@@ -77,6 +85,25 @@ def main() -> int:
         shutil.rmtree(folder, ignore_errors=True)
     _say(f"seed {seed}: all is well")
     return 0
+
+
+def _make_link(seed: int) -> Link | None:
+    """Go to the near end of a link, at whose far end the publisher will be."""
+    try:
+        link = Link(seed)
+    except NoLinkError as error:
+        _say(f"SKIPPED: loss and doubling of packets: no network namespace with a TUN device here: {error}")
+        return None
+    link.enter_near()
+    return link
+
+
+def _make_clock(folder: Path) -> Clock | None:
+    try:
+        return Clock(folder)
+    except (OSError, subprocess.CalledProcessError) as error:
+        _say(f"SKIPPED: a wall clock that is set: no C compiler here: {error}")
+        return None
 
 
 def _say(line: str) -> None:

@@ -5,13 +5,18 @@ import signal
 from collections import Counter
 from collections.abc import Callable, Sequence
 
+from chaos.clock import Clock
 from chaos.daemons import Daemon
 from chaos.disk import SmallDisk
+from chaos.link import Link, Weather
 from chaos.plan import Blow, Fault
 from chaos.relay import Relay
 
 STUCK_CLIENTS, SLOW_CLIENTS = 20, 15
 _DELAY_S = 0.05
+_BAD_WEATHER = Weather(delay_ms=10.0, jitter_ms=4.0, loss=0.03, doubles=0.01)
+_CLOCK_STEPS_S = (-3600.0, 3600.0)
+"""Of the true time: back an hour, then on two, then right again."""
 
 
 class Adversary:
@@ -22,6 +27,8 @@ class Adversary:
         gateways: victims.
         relays: the line of each gateway.
         disk: of the journal; None where it can't be filled.
+        link: between everybody and the publisher; None where there is none.
+        clock: of the publisher and the gateways; None where it can't be set.
         tell_crowd: sends the crowd a command.
         say: takes one line for each blow.
 
@@ -35,6 +42,8 @@ class Adversary:
         gateways: Sequence[Daemon],
         relays: Sequence[Relay],
         disk: SmallDisk | None,
+        link: Link | None,
+        clock: Clock | None,
         tell_crowd: Callable[[str], None],
         say: Callable[[str], None],
     ) -> None:
@@ -43,6 +52,8 @@ class Adversary:
         self._gateways = gateways
         self._relays = relays
         self._disk = disk
+        self._link, self._weather = link, asyncio.Lock()
+        self._clock, self._clock_hand = clock, asyncio.Lock()
         self._tell_crowd = tell_crowd
         self._say = say
 
@@ -73,6 +84,10 @@ class Adversary:
             self.struck[fault] += self._disk.fill() > 0
             await asyncio.sleep(blow.seconds)
             self._disk.free()
+        elif fault is Fault.PACKETS and self._link is not None:
+            await self._spoil(self._link, blow)
+        elif fault is Fault.CLOCK and self._clock is not None:
+            await self._set(self._clock, blow)
         else:
             self.struck[fault] += 1
             self._tell_crowd(
@@ -120,3 +135,19 @@ class Adversary:
         await asyncio.sleep(blow.seconds)
         relay.heal()
         self.struck[blow.fault] += blow.fault is not Fault.CUT or relay.cuts > before
+
+    async def _spoil(self, link: Link, blow: Blow) -> None:
+        async with self._weather:
+            before = await asyncio.to_thread(link.set, _BAD_WEATHER)
+            await asyncio.sleep(blow.seconds)
+            after = await asyncio.to_thread(link.set, Weather())
+            self.struck[blow.fault] += after["lost"] > before["lost"] and after["doubled"] > before["doubled"]
+
+    async def _set(self, clock: Clock, blow: Blow) -> None:
+        async with self._clock_hand:
+            before = clock.asked
+            for wrong_s in _CLOCK_STEPS_S:
+                clock.step(wrong_s)
+                await asyncio.sleep(blow.seconds / len(_CLOCK_STEPS_S))
+            clock.step(0.0)
+            self.struck[blow.fault] += clock.asked > before

@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,17 +44,27 @@ class Daemon:
         name: of its log file, too.
         arguments: of `execgate`.
         folder: for its log, to which every life appends.
+        prefix: a command that ends by executing what follows it.
+        environment: what it has besides ours.
 
     Attributes:
         lock: held by whoever is doing something to it, so that faults of one victim come one after the other.
         lives: how often it was started.
     """
 
-    def __init__(self, name: str, arguments: Sequence[str], folder: Path) -> None:
+    def __init__(
+        self,
+        name: str,
+        arguments: Sequence[str],
+        folder: Path,
+        prefix: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self.name = name
         self.lock = asyncio.Lock()
         self.lives = 0
-        self._arguments = arguments
+        self._command = [*prefix, sys.executable, "-m", "execgate", *arguments]
+        self._environment = {**os.environ, **(environment or {})}
         self._log = folder / f"{name}.log"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -75,7 +85,8 @@ class Daemon:
             log.write(f"-- life {self.lives}\n".encode())
             log.flush()
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "execgate", *self._arguments],
+                self._command,
+                env=self._environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

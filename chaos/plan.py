@@ -20,6 +20,8 @@ class Fault(StrEnum):
     STUCK = "stuck"
     SLOW = "slow"
     FULL_DISK = "full-disk"
+    PACKETS = "packets"
+    CLOCK = "clock"
 
 
 class Blow(NamedTuple):
@@ -52,6 +54,8 @@ _DECK: dict[Fault, tuple[int, float, float]] = {
     Fault.STUCK: (2, 1.0, 6.0),
     Fault.SLOW: (1, 2.0, 6.0),
     Fault.FULL_DISK: (1, 0.5, 3.0),
+    Fault.PACKETS: (1, 2.0, 5.0),
+    Fault.CLOCK: (1, 2.0, 5.0),
 }
 FIRST_S, LAST_S = 3.0, 4.0
 """Nothing strikes so early, or so late."""

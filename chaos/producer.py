@@ -5,9 +5,12 @@ import json
 import random
 import time
 from collections import OrderedDict
+from typing import cast
 
 import zmq
 import zmq.asyncio
+
+from execgate.service.curve import ClientCurve
 
 MAX_UNANSWERED = 500
 RESEND_S = 1.0
@@ -21,7 +24,8 @@ class Producer:
     """Pushes until `stop`, then until all is answered.
 
     Args:
-        port: of acknowledged ingest, on 127.0.0.1.
+        endpoint: of acknowledged ingest.
+        curve: the keys to speak CURVE with.
         rate: updates a second.
         seed: makes the rows.
 
@@ -33,7 +37,7 @@ class Producer:
         head: the greatest seq that was answered.
     """
 
-    def __init__(self, port: int, rate: float, seed: int) -> None:
+    def __init__(self, endpoint: str, curve: ClientCurve, rate: float, seed: int) -> None:
         self.sent = self.answered = self.resent = self.refused = self.busy = 0
         self.head = 0
         self._interval_s = _EXECS / rate
@@ -45,7 +49,8 @@ class Producer:
         self._socket.setsockopt(zmq.LINGER, 0)
         self._socket.setsockopt(zmq.RECONNECT_IVL, 50)
         self._socket.setsockopt(zmq.RECONNECT_IVL_MAX, 200)
-        self._socket.connect(f"tcp://127.0.0.1:{port}")
+        curve.secure(cast("zmq.Socket[bytes]", self._socket))
+        self._socket.connect(endpoint)
         self._stopping = asyncio.Event()
 
     async def run(self) -> None:

@@ -1,7 +1,7 @@
 """A TCP relay between the publisher and one gateway, whose line can be cut, stalled, or made slow.
 
 It needs no rights, and does what a network does to a TCP connection: ends it, holds it silently, delays it. Lost
-and doubled packets are TCP's own affair; a test below TCP needs a network namespace.
+and doubled packets are TCP's own affair: `packets` is below it.
 """
 
 import asyncio
@@ -14,18 +14,20 @@ class Relay:
     """The lines of one gateway: listens on a port for each of the publisher's.
 
     Args:
-        ports: the publisher's, on 127.0.0.1.
+        host: the publisher's.
+        ports: the publisher's.
 
     Attributes:
-        ports: to be connected to instead, in the same order.
+        ports: of 127.0.0.1, to be connected to instead, in the same order.
         delay_s: before each chunk is passed on, in either direction.
         cuts: connections that were cut.
     """
 
-    def __init__(self, ports: Sequence[int]) -> None:
+    def __init__(self, host: str, ports: Sequence[int]) -> None:
         self.ports: list[int] = []
         self.delay_s = 0.0
         self.cuts = 0
+        self._host = host
         self._upstream = list(ports)
         self._servers: list[asyncio.Server] = []
         self._flows = asyncio.Event()  # cleared: nothing is passed on
@@ -75,7 +77,7 @@ class Relay:
         try:
             if self._is_cut:
                 return
-            above_reader, above_writer = await asyncio.open_connection("127.0.0.1", port)
+            above_reader, above_writer = await asyncio.open_connection(self._host, port)
             pair.append(above_writer)
             self._writers.add(above_writer)
             if self._is_cut:

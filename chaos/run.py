@@ -13,8 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from chaos.adversary import Adversary
+from chaos.clock import Clock
 from chaos.daemons import GATEWAY_FLAGS, PUBLISHER_FLAGS, Daemon, ask_stats, free_ports
 from chaos.disk import SmallDisk
+from chaos.keys import Keys
+from chaos.link import FAR, Link
 from chaos.plan import Fault, blows
 from chaos.producer import Producer
 from chaos.relay import Relay
@@ -29,7 +32,7 @@ _NO_SPACE = "no space left"
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Of one run; `can_fill` where the folder may hold a mount."""
+    """Of one run; `can_fill` where the folder may hold a mount, `link` and `clock` where there can be such."""
 
     seed: int
     seconds: float
@@ -38,6 +41,8 @@ class Settings:
     rate: float
     folder: Path
     can_fill: bool
+    link: Link | None
+    clock: Clock | None
     ignore_position: int
 
 
@@ -105,8 +110,12 @@ class Run:
         self._journal = settings.folder / "journal"
         self._ledger = settings.folder / "ledger.jsonl"  # of all daemons, in all their lives
         feed, replay, ingest, *self._ports = free_ports(3 + settings.gateways)
-        self._relays = [Relay([feed, replay]) for _ in self._ports]
-        self._feed, self._replay, self._ingest = feed, replay, ingest
+        self._far = "127.0.0.1" if settings.link is None else FAR  # where the publisher is
+        self._relays = [Relay(self._far, [feed, replay]) for _ in self._ports]
+        self._feed, self._replay, self._ingest = (f"tcp://{self._far}:{port}" for port in (feed, replay, ingest))
+        keys = settings.folder / "keys"
+        keys.mkdir()
+        self._keys = Keys(keys)
         self._gateways: list[Daemon] = []
         self._refused_starts = 0  # of a publisher that was killed while its disk was full
         self._last_stats: dict[tuple[str, int], dict[str, Any]] = {}
@@ -120,7 +129,8 @@ class Run:
             await relay.start()
         self._make_gateways()
         crowd = Crowd(settings, self._ports)
-        producer = Producer(self._ingest, settings.rate, settings.seed)
+        curve = self._keys.client("producer")
+        producer = Producer(self._ingest, curve, settings.rate, settings.seed)
         daemons = [publisher, *self._gateways]
         sampling: asyncio.Task[None] | None = None
         try:
@@ -133,8 +143,12 @@ class Run:
             await crowd.start()
             producing = asyncio.create_task(producer.run())
             sampling = asyncio.create_task(self._sample(daemons))
-            adversary = Adversary(publisher, self._gateways, self._relays, disk, crowd.tell, self._say)
-            without = frozenset() if disk else frozenset({Fault.FULL_DISK})
+            link, clock = settings.link, settings.clock
+            adversary = Adversary(
+                publisher, self._gateways, self._relays, disk, link, clock, crowd.tell, self._say
+            )
+            needs = {Fault.FULL_DISK: disk, Fault.PACKETS: link, Fault.CLOCK: clock}
+            without = frozenset(fault for fault, need in needs.items() if need is None)
             planned = blows(settings.seed, settings.seconds, settings.gateways, without)
             began_s = asyncio.get_running_loop().time()
             await adversary.perform(planned)
@@ -164,14 +178,17 @@ class Run:
         return figures
 
     def _make_publisher(self) -> Daemon:
-        local = "tcp://127.0.0.1:"
         arguments = [
-            *("publisher", *PUBLISHER_FLAGS, "--data-dir", str(self._journal)),
+            *("publisher", *PUBLISHER_FLAGS, *self._keys.of_publisher(), "--data-dir", str(self._journal)),
             *("--ledger-file", str(self._ledger)),
-            *("--pub", f"{local}{self._feed}", "--replay", f"{local}{self._replay}"),
-            *("--ingest-ack", f"{local}{self._ingest}"),
+            *("--pub", self._feed, "--replay", self._replay, "--ingest-ack", self._ingest),
         ]
-        return Daemon("publisher", arguments, self._settings.folder)
+        prefix = () if self._settings.link is None else self._settings.link.far
+        return Daemon("publisher", arguments, self._settings.folder, prefix, self._environment)
+
+    @property
+    def _environment(self) -> dict[str, str]:
+        return {} if self._settings.clock is None else self._settings.clock.environment
 
     def _make_gateways(self) -> None:
         for number, (port, relay) in enumerate(zip(self._ports, self._relays, strict=True)):
@@ -179,8 +196,10 @@ class Run:
             arguments = [
                 *("gateway", *GATEWAY_FLAGS, "--listen", f"127.0.0.1:{port}", "--feed", feed, "--replay", replay),
                 *("--ledger-file", str(self._ledger)),
+                *self._keys.of_gateway("gateway"),
             ]
-            self._gateways.append(Daemon(f"gateway-{number}", arguments, self._settings.folder))
+            folder = self._settings.folder
+            self._gateways.append(Daemon(f"gateway-{number}", arguments, folder, environment=self._environment))
 
     async def _sample(self, daemons: list[Daemon]) -> None:
         """Keep the newest figures of each life of each gateway; notice who has ended by itself."""

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 import zmq
 
+from chaos.keys import Keys
 from execgate import cli
-from execgate.service.curve import ClientCurve, load_public, load_secret
+from execgate.service.curve import ClientCurve
 from execgate.wire.replay import End, Replay, decode_answer, encode_request
 from execgate.wire.update import Update
 from tests.harness import Process, running, wait_until
@@ -19,38 +20,6 @@ from tests.rig import get
 
 EVERYWHERE = "tcp://0.0.0.0:0"
 MINE = "tcp://127.0.0.1:0"
-
-
-class Keys:
-    """Keys of everybody, and the publisher's two directories."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        for name in ("publisher", "gateway", "producer", "stranger"):
-            assert cli.main(["keygen", str(folder), name]) == 0
-        for directory, name in (("gateways", "gateway"), ("producers", "producer")):
-            (folder / directory).mkdir()
-            self.allow(directory, name)
-
-    def allow(self, directory: str, name: str) -> None:
-        (self.folder / directory / f"{name}.pub").write_text((self.folder / f"{name}.pub").read_text())
-
-    def of_publisher(self) -> tuple[str, ...]:
-        return (
-            *("--curve-key", f"{self.folder}/publisher.key", "--curve-clients", f"{self.folder}/gateways"),
-            *("--curve-producers", f"{self.folder}/producers"),
-        )
-
-    def of_gateway(self, name: str) -> tuple[str, ...]:
-        return ("--curve-key", f"{self.folder}/{name}.key", "--curve-server", f"{self.folder}/publisher.pub")
-
-    def client(self, name: str) -> ClientCurve:
-        own = load_secret("", f"{self.folder}/{name}.key")
-        return ClientCurve(own, load_public("", f"{self.folder}/publisher.pub"))
-
-    def secrets(self) -> Iterator[str]:
-        for path in self.folder.glob("*.key"):
-            yield path.read_text().splitlines()[-1]
 
 
 def near(endpoint: str) -> str:

@@ -53,6 +53,7 @@ def test_it_ends_early_when_all_clients_have_left_and_meanwhile_takes_no_new_one
             client.receive_event("drain")
             with pytest.raises(ConnectionRefusedError):
                 open_socket(gateway.address)
+            assert gateway.process.popen.poll() is None  # a client that stays holds it where the deadline is far
         assert gateway.process.wait(5.0) == 0
 
 

@@ -16,9 +16,10 @@ from pathlib import Path
 
 import pytest
 
+from chaos.keys import Keys
 from chaos.link import FAR, NEAR, Link, NoLinkError, Weather
 from tests.harness import running, wait_until
-from tests.integration.test_curve import Dealer, Keys
+from tests.integration.test_curve import Dealer
 from tests.integration.test_resume import Reader
 from tests.rig import Gateway, gateway
 
@@ -60,10 +61,11 @@ class Ends:
 
     def connections(self, *, far: bool) -> int:
         """How many connections an end takes for open."""
-        table = [*(self.link.far if far else ()), "cat", "/proc/self/net/tcp"]
-        lines = subprocess.run(table, capture_output=True, text=True, check=True).stdout.splitlines()[1:]
+        table = [*(self.link.far if far else ()), "cat", "/proc/self/net/tcp", "/proc/self/net/tcp6"]
+        lines = subprocess.run(table, capture_output=True, text=True, check=True).stdout.splitlines()
         peer = f"{int.from_bytes(socket.inet_aton(NEAR if far else FAR), sys.byteorder):08X}"
-        return sum(fields[2].startswith(peer) and fields[3] == _ESTABLISHED for fields in map(str.split, lines))
+        fields = [line.split() for line in lines]
+        return sum(each[2].partition(":")[0].endswith(peer) and each[3] == _ESTABLISHED for each in fields)
 
 
 @pytest.fixture
@@ -140,6 +142,7 @@ def test_a_publisher_that_is_cut_off_is_told_and_seen_and_what_was_lost_at_the_e
         push(producer, 1, before)
         for one, its in ((reader, client), (control, other)):
             one.take_until(its, partial(has, one, before))
+        wait_until(lambda: ends.connections(far=False) == ends.connections(far=True) > 0, "each has two ends")
         ends.link.set(CUT)
         push(producer, before + 1, after)
         wait_until(lambda: near.get("/readyz")[0] == 503, "its readiness is red")

@@ -46,6 +46,13 @@ class Listener:
             self.positions.append((update.epoch, update.seq))
         return len(self.updates) - before
 
+    def assert_one_stream(self) -> None:
+        """One epoch, in which no seq was used twice and no position went back."""
+        assert len({update.epoch for update in self.updates}) == 1, "an epoch ended"
+        seen = [update.seq for update in self.updates]
+        assert all(later > before for before, later in pairwise(seen)), "a seq was used twice"
+        assert all(later >= before for before, later in pairwise(self.positions))
+
     def close(self) -> None:
         self.context.destroy(linger=0)
 
@@ -108,13 +115,27 @@ def test_killed_again_and_again_under_ingest_it_goes_on_in_the_same_epoch_withou
     for update in kept:
         assert update.tseq == tseqs.get(update.topic, 0) + 1
         tseqs[update.topic] = update.tseq
-    assert {update.epoch for update in listener.updates} == {kept[0].epoch}
+    listener.assert_one_stream()
     assert all(update == kept[update.seq - 1] for update in listener.updates)
-    seen = [update.seq for update in listener.updates]
-    assert len(seen) > KILLS
-    assert all(later > before for before, later in pairwise(seen)), "a seq was used twice"
-    assert all(later >= before for before, later in pairwise(listener.positions))
+    assert len(listener.updates) > KILLS
     assert tool("verify", str(data)).returncode == 0
+
+
+def test_control_killed_without_a_journal_it_begins_anew(tmp_path: Path) -> None:
+    pub = f"ipc://{tmp_path}/feed"
+    listener = Listener(pub)
+    try:
+        for life in range(1, 3):
+            with running("publisher", "--pub", pub, "--rate", "5000", "--heartbeat-ms", "20") as publisher:
+                publisher.ready()
+                while len({update.epoch for update in listener.updates}) < life:
+                    assert listener.listen(5, until=100), publisher.words()
+                publisher.popen.kill()
+                publisher.wait()
+    finally:
+        listener.close()
+    with pytest.raises(AssertionError, match="an epoch ended"):
+        listener.assert_one_stream()
 
 
 def test_a_clean_end_and_a_start_go_on_where_the_last_one_ended(tmp_path: Path) -> None:

@@ -126,15 +126,19 @@ def test_a_read_only_directory_is_one_line(tmp_path: Path) -> None:
 
 
 @needs_compiler
-def test_a_failing_fsync_publishes_nothing_and_heals(tmp_path: Path, push: "zmq.Socket[bytes]") -> None:
+@pytest.mark.parametrize("what", ["FSYNC_FAILS_IF", "WRITE_FAILS_IF"])
+def test_a_failing_fsync_or_write_publishes_nothing_and_heals(
+    tmp_path: Path, push: "zmq.Socket[bytes]", what: str
+) -> None:
     fails = tmp_path / "fails"
-    environment = {"LD_PRELOAD": str(build_shim(tmp_path)), "FSYNC_FAILS_IF": str(fails)}
+    environment = {"LD_PRELOAD": str(build_shim(tmp_path)), what: str(fails)}
     data = tmp_path / "data"
     arguments = ["--source", "ingest", "--ingest", FREE, "--pub", FREE, "--data-dir", str(data)]
     arguments += ["--durability", "power", "--heartbeat-ms", "20"]
     with running("publisher", *arguments, environment=environment) as publisher:
         facts = publisher.ready()
         with Subscriber(facts["pub"]) as feed:
+            feed.next_beat()  # it is subscribed
             push.connect(facts["ingest"])
             push.send(message(1))
             assert feed.next_data().seq == 1
@@ -150,6 +154,28 @@ def test_a_failing_fsync_publishes_nothing_and_heals(tmp_path: Path, push: "zmq.
             assert [feed.next_data().seq for _ in range(2)] == [2, 3]
             publisher.wait_for("journal heals after_s=")
         assert publisher.stop() == 0
+
+
+@needs_compiler
+@pytest.mark.parametrize(("what", "has_journal"), [("FSYNC_FAILS_IF", True), ("WRITE_FAILS_IF", False)])
+def test_control_who_does_not_wait_for_the_disk_publishes_while_it_fails(
+    tmp_path: Path, push: "zmq.Socket[bytes]", what: str, has_journal: bool
+) -> None:
+    """Without fsync in the way the failing one, without a journal the failing write."""
+    fails = tmp_path / "fails"
+    environment = {"LD_PRELOAD": str(build_shim(tmp_path)), what: str(fails)}
+    arguments = ["--source", "ingest", "--ingest", FREE, "--pub", FREE, "--heartbeat-ms", "20"]
+    arguments += ["--data-dir", str(tmp_path / "data"), "--durability", "process"] if has_journal else []
+    with running("publisher", *arguments, environment=environment) as publisher:
+        facts = publisher.ready()
+        with Subscriber(facts["pub"]) as feed:
+            feed.next_beat()  # it is subscribed
+            push.connect(facts["ingest"])
+            push.send(message(1))
+            assert feed.next_data().seq == 1
+            fails.touch()
+            push.send(message(2))
+            assert feed.next_data().seq == 2
 
 
 @needs_compiler

@@ -53,6 +53,7 @@ class Reader:
         self.told: list[dict[str, Any]] = []
         self.epoch = ""
         self.position: int | None = None
+        self.beats = 0
 
     def read(self, served: Gateway, count: int, timeout_s: float = 15.0) -> None:
         """Connect, resume from where it stands, and take `count` more updates, or what comes until the end."""
@@ -82,6 +83,8 @@ class Reader:
             self.told.append(data)
             self.epoch = data["epoch"]
             self.position = data["seq"]
+        elif message["event"] == "heartbeat":
+            self.beats += 1
         elif message["event"] in ("gap", "feed", "error"):
             self.told.append({"event": message["event"], **data})
 
@@ -138,21 +141,30 @@ def test_a_subscriber_stays_connected_through_the_publishers_death_and_gets_each
 
 
 def test_a_gateway_that_was_stopped_past_what_zeromq_keeps_fills_the_hole_by_replay(place: Place) -> None:
-    reader = Reader()
+    """Beside it the control: one that has no replay, and must not pass."""
+    reader, control = Reader(), Reader()
     with (
         place.publisher("--zmq-hwm", "50"),
         place.gateway("--zmq-hwm", "50", *PATIENT) as served,
+        gateway(place.feed, "--zmq-hwm", "50") as unguarded,
         served.client() as client,
+        unguarded.client() as other,
     ):
-        client.send("subscribe-execs", {})
+        for each in (client, other):
+            each.send("subscribe-execs", {})
         reader.take_until(client, lambda: len(reader.seqs) >= 100)
-        served.process.send_signal(signal.SIGSTOP)
+        for stopped in (served, unguarded):
+            stopped.process.send_signal(signal.SIGSTOP)
         time.sleep(3)  # 1,500 updates: more than ZeroMQ and the kernel's buffers keep
-        served.process.send_signal(signal.SIGCONT)
+        for stopped in (served, unguarded):
+            stopped.process.send_signal(signal.SIGCONT)
         reader.take_until(client, lambda: len(reader.seqs) >= 2_500)
+        control.take_until(other, lambda: any(told.get("event") == "gap" for told in control.told))
         upstream = served.stats()["feed"]
     assert upstream.get("replays", 0) > 0, "the fault did not strike"
     reader.assert_exact()
+    with pytest.raises(AssertionError):
+        control.assert_exact()
 
 
 def test_topics_since_and_a_snapshot_then_live(place: Place) -> None:

@@ -258,7 +258,7 @@ def test_a_missing_browser_is_said_aloud_where_none_may_be_installed(machine: Ma
     machine.add_python(11)
     done = machine.run("test")
     assert done.returncode == 0
-    assert "NO BROWSER" in done.stderr
+    assert "NOT TESTED: the page in a browser" in done.stderr
 
 
 def test_clean_takes_what_was_made_and_nothing_else(machine: Machine) -> None:

@@ -246,3 +246,21 @@ def test_a_name_is_told_only_as_a_whole_word() -> None:
 def test_links_are_found_and_code_is_not() -> None:
     text = "[a](docs/a.md#part) ![b](b.png) [c](https://x.invalid) `[d](d)`\n```\n[e](e)\n```\n[f](#here)"
     assert list(links(text)) == ["docs/a.md", "b.png"]
+
+
+def fault_rows() -> list[list[str]]:
+    """The cells of the table of faults: fault, outcome, tests, controls, proof."""
+    _, _, rest = read("docs/guarantees.md").partition("## Each fault, its test, and its control")
+    table = [line for line in rest.partition("\n## ")[0].splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in table[2:]]
+
+
+def test_each_fault_that_we_survive_names_tests_and_controls_that_exist() -> None:
+    rows = fault_rows()
+    assert len(rows) > 15
+    for fault, _, held_by, control, proof in rows:
+        assert proof, fault
+        assert "::" in held_by, fault
+        assert "::" in control or control.startswith("in the same test: "), fault
+        for file, name in re.findall(r"`([^`]+)::([^`]+)`", held_by + control):
+            assert f"\ndef {name}(" in (ROOT / "tests" / file).read_text(), f"{fault}: {file} has no {name}"

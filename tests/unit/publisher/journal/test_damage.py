@@ -4,6 +4,7 @@ import random
 import shutil
 import sqlite3
 from pathlib import Path
+from unittest.mock import ANY
 
 import pytest
 
@@ -87,6 +88,17 @@ def test_a_flipped_byte_never_gives_a_wrong_update(
             assert verified(image) == 1
             assert any(word in "".join(capsys.readouterr()) for word in ("seq ", "damaged", "journal.db")), place
     assert outcomes.get("prefix"), outcomes  # the fault struck
+
+
+def test_control_without_checksums_a_flipped_byte_gives_a_wrong_update(
+    whole: tuple[Path, list[Update]],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("publisher.journal.recovery.row_crc", lambda *_: ANY)
+    with pytest.raises(AssertionError, match="a wrong update"):
+        test_a_flipped_byte_never_gives_a_wrong_update(whole, tmp_path, 0, capsys)
 
 
 def test_a_file_cut_anywhere_is_never_taken_for_the_whole(

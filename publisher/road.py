@@ -39,7 +39,7 @@ class Road:
         max_updates: after exactly so many `finished` is true, and nothing more is taken; None is no limit.
 
     Attributes:
-        updates: published, by source name; `rows` the same.
+        updates: published, by source name; `rows` and `sizes`, bytes of payload, the same.
     """
 
     def __init__(
@@ -47,6 +47,7 @@ class Road:
     ) -> None:
         self.updates: Counter[str] = Counter()
         self.rows: Counter[str] = Counter()
+        self.sizes: Counter[str] = Counter()
         self._sequencer = sequencer
         self._journal = journal
         self._feed = feed
@@ -121,6 +122,7 @@ class Road:
         self._feed.take_subscriptions()
         self.updates[source] += len(entry.updates)
         self.rows[source] += rows
+        self.sizes[source] += entry.size
         waiting = self._under_way.pop(entry.batch_id, ()) if entry.batch_id else (settle,)
         first, last = entry.updates[0], entry.updates[-1]
         for tell in waiting:

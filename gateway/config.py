@@ -8,6 +8,7 @@ from execgate.service.endpoints import (
     parse_zmq_endpoint,
     replay_endpoint,
     require_loopback,
+    require_private,
 )
 from execgate.service.options import one_of, option, positive_number, whole_number
 from execgate.wire.errors import UsageError
@@ -62,6 +63,13 @@ class GatewayConfig:
         parse=parse_tcp_address,
         metavar="HOST:PORT",
     )
+    metrics: TcpAddress | None = option(
+        None,
+        "serve /metrics for Prometheus here, the sum of all workers; port 0 picks a free one (default: nowhere)",
+        parse=parse_tcp_address,
+        metavar="HOST:PORT",
+    )
+    insecure_metrics: bool = option(False, "allow --metrics off the loopback: it is plain text, for anybody")
     curve_key: str | None = option(
         None,
         "speak CURVE with the publisher, with the gateway's secret key in FILE (execgate keygen)",
@@ -291,6 +299,7 @@ class GatewayConfig:
                 f"--stats-listen {self.stats_listen}: not on the loopback, and always plain text; "
                 "put a TLS proxy before 127.0.0.1, or say --insecure-listen on a network you trust"
             )
+        require_private("--metrics", self.metrics, insecure=self.insecure_metrics)
         if self.ping_s >= self.idle_s:
             raise UsageError(f"--ping-s {self.ping_s:g}: expected less than --idle-s {self.idle_s:g}")
 

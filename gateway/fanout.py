@@ -16,7 +16,7 @@ from execgate.wire import events
 from execgate.wire.newest import Newest
 from execgate.wire.tracking import NEXT, Gap, Observation, SequenceTracker, Verdict
 from execgate.wire.update import Kind, Update, epoch_text
-from gateway.core.hub import Hub
+from gateway.core.hub import Group, Hub
 from gateway.core.interest import Interest
 from gateway.core.ring import Ring
 from gateway.core.session import Mode
@@ -70,6 +70,7 @@ class Fanout:
         self.subscribers = Counter[str]()  # by mode
         self.heard_s = 0.0
         self._beat_s = 0.0  # when the last heartbeat came
+        self._oldest_us = 0  # the stamp of the oldest update that is staged, 0 while none is
         self.lag_us = 0  # from the stamp of the newest update to its arrival here
         self._tracker = SequenceTracker()
         self._standing: int | None = None  # where subscribers stand while that is not where the tracker does
@@ -114,6 +115,8 @@ class Fanout:
                 self._newest.put((update.topic, update.key), update, len(update.payload))
             self.hub.stage(update.topic, update.seq, update.payload, update.key)
             self.lag_us = time.time_ns() // 1000 - update.ts_us
+            if not self._oldest_us:
+                self._oldest_us = update.ts_us
         elif update.kind == Kind.BYE:
             self.go_stale("the publisher said goodbye")
         else:
@@ -123,8 +126,19 @@ class Fanout:
 
     def flush(self) -> None:
         """Write what is staged: once a subscriber, whatever piled up."""
+        touched = self.hub.take_touched()
+        if touched:
+            began_s = time.perf_counter()
+            self._write(touched)
+            # Once for all that the flush wrote: a figure for each delivery would cost more than a delivery may.
+            self.counters.flush_s.observe(time.perf_counter() - began_s)
+            self.counters.age_s.observe(time.time() - self._oldest_us / 1e6)
+        self._oldest_us = 0
+        self.on_progress()
+
+    def _write(self, touched: "list[Group[Outbound]]") -> None:
         counters = self.counters
-        for group in self.hub.take_touched():
+        for group in touched:
             frames, first, last = group.frames, group.first_seq, group.last_seq
             count = len(frames)
             matched = count * len(group.members)
@@ -132,10 +146,12 @@ class Fanout:
             if group.sheds and self.is_behind:
                 group.frames = []
                 counters.dropped += matched
-                tell_all_to_miss(group, count, first, last)
+                counters.shed += matched
+                counters.sent_bytes += tell_all_to_miss(group, count, first, last)
                 continue
             chunk = frames[0] if count == 1 else b"".join(frames)
             counters.delivered += matched
+            counters.sent_bytes += len(chunk) * len(group.members)
             all_taken = write_to_all(group, chunk, count, first, last)
             group.frames = []
             if group.names:
@@ -153,7 +169,6 @@ class Fanout:
                 if not group.remaining:
                     for member in group.members.copy():
                         self.on_exhausted(member)
-        self.on_progress()
 
     def join(self, member: Outbound, interest: Interest, mode: Mode, max_messages: int | None) -> None:
         """Subscribe `member` from the next update on, instead of what it had."""

@@ -80,6 +80,11 @@ class Feed:
             self._context.destroy(linger=0)
             raise UsageError(f"--feed {endpoint}: {error.strerror}") from None
 
+    @property
+    def silence_s(self) -> float:
+        """Since the publisher last said anything; at first since we listen."""
+        return time.monotonic() - self._heard_s
+
     def start(self) -> None:
         """Begin to read on the running loop."""
         self._reader = ZmqReader(self._socket, self._drain)

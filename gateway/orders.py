@@ -28,12 +28,13 @@ _SWEEP_S = 0.1
 class PendingOrder:
     """An order under way; `settle` is the handler's, and only the first end counts."""
 
-    __slots__ = ("_desk", "connection", "deadline_s", "order", "settled")
+    __slots__ = ("_desk", "began_s", "connection", "deadline_s", "order", "settled")
 
     def __init__(self, desk: "OrderDesk", order: Order, connection: "Connection") -> None:
         self._desk = desk
         self.order = order
         self.connection = connection
+        self.began_s = time.monotonic()
         self.deadline_s = 0.0
         self.settled = False
 
@@ -124,6 +125,7 @@ class OrderDesk:
     def _end(self, pending: PendingOrder, how: str) -> None:
         pending.settled = True
         self._counters.orders[how] += 1
+        self._counters.order_s.observe(time.monotonic() - pending.began_s)
         if pending in self._pending:  # it had to wait
             del self._pending[pending]
             of_connection = self._per_connection[pending.connection]

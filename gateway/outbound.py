@@ -67,13 +67,15 @@ def write_to_all(group: "Group[Outbound]", chunk: bytes, count: int, first_seq: 
     return all(taken)
 
 
-def tell_all_to_miss(group: "Group[Outbound]", count: int, first_seq: int, last_seq: int) -> None:
-    """Write a `gap` to every member of `group` instead of the `count` updates that are staged for it."""
+def tell_all_to_miss(group: "Group[Outbound]", count: int, first_seq: int, last_seq: int) -> int:
+    """Write a `gap` to every member of `group` instead of the `count` updates staged for it; return its bytes."""
     frame = _gap_frame(first_seq, last_seq, count)
     short = write_each(group.doors, frame)
+    told = len(group.doors) - sum(written < 0 for _, written in short)
     group.shed += count
     for member, written in [(group.members[position], written) for position, written in short]:
         member.missed(written, frame, count, first_seq, last_seq)
+    return told * len(frame)
 
 
 def _gap_frame(first: int, last: int, count: int) -> bytes:
@@ -335,6 +337,7 @@ class Outbound:
             self._block(chunk, written)
             return True
         self._sent -= count
+        self._counters.sent_bytes -= len(chunk)
         if written == GONE:
             self._lost(count)
             return False
@@ -368,6 +371,7 @@ class Outbound:
         count = len(frames)
         self._sent -= count
         self._counters.delivered -= count
+        self._counters.sent_bytes -= sum(map(len, frames))
         waiting = self._conflated_frames
         if waiting is None:
             waiting = self._conflated_frames = {}
@@ -413,6 +417,7 @@ class Outbound:
             self._sent -= count
             self._lost(count)
             return
+        self._counters.sent_bytes += len(data)
         if written != len(data):
             self._block(data, written)
 

@@ -46,6 +46,11 @@ class Recovery:
         self._snapshot_of: int | None = None  # the epoch
         self._lines = Throttle(log)
 
+    @property
+    def behind(self) -> int:
+        """How many updates are known to be published and have not reached the fan-out."""
+        return self._stitcher.behind
+
     def take(self, message: Update) -> None:
         """Take one message of the feed, in its order."""
         if self._history is None:

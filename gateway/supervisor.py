@@ -19,15 +19,20 @@ from typing import Any
 import ujson
 
 from execgate.measure.classic import SERVER_HEADING
+from execgate.measure.metrics import Figures, counted
+from execgate.measure.metrics import add_up as add_up_metrics
 from execgate.service import lifecycle, logs, systemd
 from execgate.service.endpoints import TcpAddress, bind_error, resolve
 from execgate.service.exits import EXIT_FAILED, EXIT_OK, EXIT_USAGE
 from execgate.service.lifecycle import Stop
+from execgate.service.metrics import MetricsServer, process_figures
 from execgate.service.settings import to_toml
+from execgate.service.vitals import ProcessVitals
 from execgate.wire.errors import UsageError
 from gateway.acceptor import bound_address, listen
 from gateway.certificate import load_context
 from gateway.config import GatewayConfig
+from gateway.core.metrics import TABLE
 from gateway.core.stats import add_up, status_line
 from gateway.counters import Counters
 from gateway.http_server import PageServer, serve
@@ -50,6 +55,7 @@ class _Slot:
     """The place of one worker: the process that fills it now, and what it last reported.
 
     Attributes:
+        buried: what its processes that died had counted.
         is_behind: whether the settings were reloaded before it could be told.
     """
 
@@ -57,9 +63,24 @@ class _Slot:
         self.number = number
         self.process: asyncio.subprocess.Process | None = None
         self.figures: dict[str, Any] | None = None
+        self.metrics: Figures = {}
+        self.buried: Figures = {}
         self.restarts = 0
         self.is_behind = False
         self.first_ready = asyncio.Event()
+
+    def report(self, figures: dict[str, Any]) -> None:
+        """Take what the process says of itself."""
+        self.metrics = figures.pop("metrics", {})
+        self.figures = figures
+        if figures["ready"]:
+            self.first_ready.set()
+
+    def bury(self) -> None:
+        """The process is gone: what it counted is kept, so that no sum ever falls."""
+        self.buried = add_up_metrics(TABLE, [self.buried, counted(TABLE, self.metrics)])
+        self.process = self.figures = None
+        self.metrics = {}
 
 
 class Supervisor:
@@ -97,7 +118,7 @@ class Supervisor:
         self._results = Results()
         self._heading_printed = False
         self._status = EXIT_OK
-        self._started_s = time.monotonic()
+        self._vitals = ProcessVitals()
 
     async def run(self, stop: Stop) -> int:
         """Keep the workers running until `stop`; return the exit status."""
@@ -110,8 +131,12 @@ class Supervisor:
             header_timeout_s=self._config.header_timeout_s,
             max_exchanges=self._config.max_exchanges,
         )
+        facts: dict[str, object] = {"stats": bound_address(listener)}
+        scraped = MetricsServer(TABLE, self.metrics, self._why_not_ready)
+        if self._config.metrics is not None:
+            facts["metrics"] = await scraped.bind("--metrics", self._config.metrics)
         keepers = [asyncio.create_task(self._keep(slot, stop)) for slot in self._slots]
-        ready = asyncio.create_task(self._tell_ready(bound_address(listener)))
+        ready = asyncio.create_task(self._tell_ready(facts))
         pulse = systemd.Pulse(lambda: status_line(self.stats()), self.is_serving)
         pulse.start()
         await stop.wait()
@@ -126,6 +151,7 @@ class Supervisor:
             await asyncio.wait(late)
             self._status = EXIT_FAILED
         pulse.stop()
+        scraped.close()
         acceptor.close()
         self._holder.close()
         if self._settings is not None:
@@ -173,6 +199,15 @@ class Supervisor:
             "workers": reports,
         }
 
+    def metrics(self) -> Figures:
+        """Return the figures of `/metrics`: of all workers, also of those that died, and of ourselves."""
+        own = process_figures(self._vitals)
+        own["execgate_gateway_worker_restarts_total"] = sum(slot.restarts for slot in self._slots)
+        return add_up_metrics(TABLE, [own, *(f for slot in self._slots for f in (slot.buried, slot.metrics))])
+
+    def _why_not_ready(self) -> str | None:
+        return None if self._readiness()[0] else "no worker is ready"
+
     def _readiness(self) -> tuple[bool, dict[str, Any]]:
         """Ready while at least one worker is: the port is served."""
         workers = [
@@ -186,12 +221,12 @@ class Supervisor:
         is_ready = any(worker["ready"] for worker in workers)
         return is_ready, {"process": f"supervisor-{os.getpid()}", "ready": is_ready, "workers": workers}
 
-    async def _tell_ready(self, stats_address: TcpAddress) -> None:
+    async def _tell_ready(self, more: dict[str, object]) -> None:
         for slot in self._slots:
             await slot.first_ready.wait()
         self._is_serving = True
         facts = {"listen": self._address, "feed": self._config.feed, "workers": len(self._slots)}
-        lifecycle.tell_ready(PROGRAM, to_stderr=self._config.csv, **facts, stats=stats_address)
+        lifecycle.tell_ready(PROGRAM, to_stderr=self._config.csv, **facts, **more)
 
     async def _keep(self, slot: _Slot, stop: Stop) -> None:
         backoff_s = _FIRST_BACKOFF_S
@@ -228,7 +263,7 @@ class Supervisor:
             process.terminate()
         await asyncio.gather(self._read_words(slot, process), self._read_reports(slot, process, reports))
         status = await process.wait()
-        slot.process = slot.figures = None
+        slot.bury()
         return status
 
     async def _put_down(self, slot: _Slot) -> int:
@@ -238,7 +273,7 @@ class Supervisor:
             if process.returncode is None:
                 process.kill()
             await process.wait()
-        slot.process = slot.figures = None
+        slot.bury()
         return EXIT_FAILED
 
     async def _start_worker(self) -> tuple[asyncio.subprocess.Process, int]:
@@ -290,12 +325,10 @@ class Supervisor:
             if not line:
                 break
             silent = 0
-            slot.figures = ujson.loads(line)
+            slot.report(ujson.loads(line))
             if slot.is_behind:
                 slot.is_behind = False
                 self._signal_workers([slot], signal.SIGHUP)
-            if slot.figures and slot.figures["ready"]:
-                slot.first_ready.set()
         transport.close()
 
     def _signal_workers(self, slots: Sequence[_Slot], signum: int) -> None:

@@ -13,21 +13,25 @@ from typing import Any
 import ujson
 
 from execgate.measure.classic import SERVER_HEADING, ClassicMetrics, csv_line
+from execgate.measure.metrics import Figures
 from execgate.service import lifecycle, logs, systemd
 from execgate.service.curve import client_curve
 from execgate.service.exits import EXIT_OK
 from execgate.service.heap import Heap
 from execgate.service.ledger_file import LedgerFile
 from execgate.service.lifecycle import Stop
+from execgate.service.metrics import MetricsServer
 from execgate.service.vitals import LoopLag, ProcessVitals
 from execgate.wire import events
 from execgate.wire.close_codes import CloseCode
 from execgate.wire.errors import UsageError
+from gateway import metrics
 from gateway.acceptor import Acceptor, bound_address, listen
 from gateway.admission import Admission
 from gateway.certificate import Certificate
 from gateway.config import NO_REPLAY, GatewayConfig
 from gateway.connection import CLOSE_TIMEOUT_S, Site
+from gateway.core.metrics import TABLE
 from gateway.core.policy import OpenPolicy
 from gateway.core.rate import AddressLimiter
 from gateway.core.session import Mode
@@ -71,6 +75,7 @@ class Worker:
         self._config = config
         self._started_s = time.monotonic()
         self._live = asyncio.Event()
+        self._facts: dict[str, object] = {}  # more of the ready line
         self._vitals = ProcessVitals()
         self._lag = LoopLag()
         self._heap = Heap()
@@ -126,6 +131,10 @@ class Worker:
         """Serve until `stop`, then drain; return the exit status."""
         config = self._config
         address = bound_address(self._listener)
+        scraped = MetricsServer(TABLE, self.metrics, self._why_not_ready)
+        # Under a supervisor it is the supervisor's: it serves the sum.
+        if config.metrics is not None and REPORT_VARIABLE not in os.environ:
+            self._facts["metrics"] = await scraped.bind("--metrics", config.metrics)
         self._acceptor = acceptor = serve(
             self._listener,
             self._front,
@@ -157,6 +166,7 @@ class Worker:
         self._site.keepalive.stop()
         self._site.desk.close()
         pulse.stop()
+        scraped.close()
         self._lag.stop()
         self._heap.stop()
         if self._certificate is not None:
@@ -227,6 +237,22 @@ class Worker:
             "rss_bytes": self._vitals.rss_bytes(),
         }
 
+    def metrics(self) -> Figures:
+        """Return the figures of `/metrics`."""
+        return metrics.figures(
+            self._site,
+            self._feed,
+            self._recovery,
+            self._lag,
+            self._vitals,
+            gc_pause_s=self._heap.longest_pause_s,
+            ready=self._readiness()[0],
+        )
+
+    def _why_not_ready(self) -> str | None:
+        is_ready, details = self._readiness()
+        return None if is_ready else f"feed={details['feed']} draining={details['draining']}"
+
     def _readiness(self) -> tuple[bool, dict[str, Any]]:
         state = self._site.fanout.state
         is_ready = state is FeedState.LIVE and self._recovery.is_joined and not self._front.is_draining
@@ -249,7 +275,7 @@ class Worker:
 
     async def _tell_ready(self, address: object) -> None:
         await self._live.wait()
-        facts = {"listen": address, "feed": self._config.feed, "seq": self._site.fanout.seq}
+        facts = {"listen": address, "feed": self._config.feed, "seq": self._site.fanout.seq, **self._facts}
         # Under a supervisor it is for the supervisor alone, which reads our standard output.
         to_stderr = self._config.csv and REPORT_VARIABLE not in os.environ
         lifecycle.tell_ready(PROGRAM, to_stderr=to_stderr, **facts)
@@ -270,11 +296,18 @@ class Worker:
         if descriptor is None:
             return
         os.set_blocking(int(descriptor), False)
+        unsent = b""
         while True:
+            if not unsent:
+                figures = self.stats()
+                if self._config.metrics is not None:
+                    figures["metrics"] = self.metrics()
+                unsent = ujson.dumps(figures).encode() + b"\n"
             try:
-                os.write(int(descriptor), ujson.dumps(self.stats()).encode() + b"\n")
+                # More than PIPE_BUF may be taken in part: the rest goes first then, lest two lines become one.
+                unsent = unsent[os.write(int(descriptor), unsent) :]
             except BlockingIOError:
-                pass  # the supervisor is busy: the next one tells more
+                pass  # the supervisor is busy
             except BrokenPipeError:  # it is gone, and the kernel has told us to end too
                 return
             await asyncio.sleep(_REPORT_S)

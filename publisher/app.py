@@ -14,15 +14,20 @@ from typing import Any
 
 import zmq
 
+from execgate.measure.metrics import Figures
 from execgate.service import lifecycle, logs, systemd
 from execgate.service.curve import ServerCurve, load_directory, load_secret
 from execgate.service.exits import EXIT_FAILED, EXIT_OK
 from execgate.service.ledger_file import LedgerFile
+from execgate.service.metrics import MetricsServer
 from execgate.service.settings import Reloader, Settings
+from execgate.service.vitals import LoopLag, ProcessVitals
 from execgate.service.zap import Allowed, Zap
 from execgate.wire.topics import TopicTemplate
 from execgate.wire.update import Kind, epoch_text
+from publisher import metrics
 from publisher.config import DESCRIPTION, EXAMPLES, PublisherConfig
+from publisher.core.metrics import TABLE
 from publisher.core.sequencer import Sequencer
 from publisher.feed import Feed
 from publisher.journal import tool
@@ -122,6 +127,9 @@ class Publisher:
         self._began_at = self._journal.ceiling
         self._sources: list[Source] = []
         self._bound: dict[str, Any] = {}
+        self._vitals = ProcessVitals()
+        self._lag = LoopLag()
+        self._scraped = MetricsServer(TABLE, self.metrics, lambda: self._journal.trouble)
         self._failed = self._is_serving = False
         self._pulse = systemd.Pulse(self._status, self.is_serving)
 
@@ -137,6 +145,9 @@ class Publisher:
             self._bound["replay"] = self._replay.bind(self._config.replay_endpoint, self._curve)
             for name in self._config.source:
                 self._open(name)
+            if self._config.metrics is not None:
+                self._bound["metrics"] = await self._scraped.bind("--metrics", self._config.metrics)
+                self._lag.start()
             self._tell_epoch()
             lifecycle.tell_ready(PROGRAM, **self._bound, epoch=epoch_text(self._journal.epoch))
             self._is_serving = True
@@ -151,6 +162,8 @@ class Publisher:
             return EXIT_FAILED if self._failed else EXIT_OK
         finally:
             self._pulse.stop()
+            self._scraped.close()
+            self._lag.stop()
             for source in self._sources:
                 source.close()
             self._replay.close()
@@ -234,6 +247,19 @@ class Publisher:
             f"refused={self._refusals.counts.total()} subscriptions={self._feed.subscriptions}"
         )
         return words if journal.trouble is None else f"ingest waits: {journal.trouble}; {words}"
+
+    def metrics(self) -> Figures:
+        """Return the figures of `/metrics`."""
+        return metrics.figures(
+            self._config.source,
+            self._road,
+            self._refusals,
+            self._journal,
+            self._feed,
+            self._replay,
+            self._lag,
+            self._vitals,
+        )
 
     def _greet(self) -> None:
         """A gateway has just subscribed: tell the position now, so that it need not wait for the next beat."""

@@ -5,7 +5,14 @@
 
 from dataclasses import dataclass
 
-from execgate.service.endpoints import parse_zmq_endpoint, replay_endpoint, require_loopback
+from execgate.service.endpoints import (
+    TcpAddress,
+    parse_tcp_address,
+    parse_zmq_endpoint,
+    replay_endpoint,
+    require_loopback,
+    require_private,
+)
 from execgate.service.options import number_range, one_of, option, positive_number, whole_number
 from execgate.wire.topics import TopicTemplate
 from publisher.log import Retention
@@ -232,6 +239,13 @@ class PublisherConfig:
     insecure_feed: bool = option(
         False, "allow ZeroMQ endpoints off the loopback without CURVE, which anybody can then reach"
     )
+    metrics: TcpAddress | None = option(
+        None,
+        "serve /metrics for Prometheus here; port 0 picks a free one (default: nowhere)",
+        parse=parse_tcp_address,
+        metavar="HOST:PORT",
+    )
+    insecure_metrics: bool = option(False, "allow --metrics off the loopback: it is plain text, for anybody")
     log_level: str = option(
         "info",
         "debug, info, warning or error",
@@ -254,6 +268,7 @@ class PublisherConfig:
         for source in self.source:
             if self.source.count(source) > 1:
                 raise ValueError(f"--source {source}: expected once")
+        require_private("--metrics", self.metrics, insecure=self.insecure_metrics)
         self._check_curve()
         endpoints = {"--pub": self.pub, "--replay": self.replay_endpoint}
         for source in self.ingests:

@@ -41,7 +41,7 @@ class Road:
     Attributes:
         accepted: updates that were stamped.
         journaled: of them, those that were kept.
-        updates: published, by source name; `rows` the same.
+        updates: published, by source name; `rows` and `sizes`, bytes of payload, the same.
     """
 
     def __init__(
@@ -50,6 +50,7 @@ class Road:
         self.accepted = self.journaled = 0
         self.updates: Counter[str] = Counter()
         self.rows: Counter[str] = Counter()
+        self.sizes: Counter[str] = Counter()
         self._sequencer = sequencer
         self._journal = journal
         self._feed = feed
@@ -126,6 +127,7 @@ class Road:
         self._feed.take_subscriptions()
         self.updates[source] += len(entry.updates)
         self.rows[source] += rows
+        self.sizes[source] += entry.size
         waiting = self._under_way.pop(entry.batch_id, ()) if entry.batch_id else (settle,)
         first, last = entry.updates[0], entry.updates[-1]
         for tell in waiting:

@@ -115,6 +115,19 @@ def require_loopback(flag: str, endpoint: str, *, insecure: bool, has_curve: boo
     )
 
 
+def require_private(flag: str, address: TcpAddress | None, *, insecure: bool) -> None:
+    """Refuse an address of plain figures that others can reach, unless the operator wants it so.
+
+    Raises:
+        UsageError: names the flag, the address, and what would allow it.
+    """
+    if address is not None and not address.is_loopback and not insecure:
+        raise UsageError(
+            f"{flag} {address}: not on the loopback, and always plain text; put a proxy before 127.0.0.1, or say "
+            f"{flag.replace('--', '--insecure-', 1)} on a network you trust"
+        )
+
+
 def bind_error(flag: str, address: object, error: OSError) -> UsageError:
     """Return the one line for an address that can't be bound."""
     if error.errno == errno.EADDRINUSE:

@@ -44,6 +44,11 @@ class Stitcher:
         self._held: deque[Update] = deque()
         self._held_bytes = 0
 
+    @property
+    def behind(self) -> int:
+        """How many updates are known to be published and not passed on: the hole, and what waits behind it."""
+        return 0 if self.missing is None else self.missing.last - self.missing.first + 1 + len(self._held)
+
     def follows(self, update: Update) -> bool:
         """Whether `update` is the next one, as nearly all are; it is taken then, and is to be passed on."""
         if update.seq == self._seq + 1 and update.epoch == self._epoch and not self.missing and update.kind == 1:

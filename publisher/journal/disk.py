@@ -14,6 +14,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from execgate.measure.buckets import Buckets
 from execgate.wire.errors import UsageError
 from execgate.wire.update import Update
 from publisher.journal import lock
@@ -42,6 +43,7 @@ class DiskJournal:
         recovered: what was found.
         crashed: raises what ended the committer, a bug of ours.
         trouble: see `publisher.log.Log`.
+        waiting_updates, waiting_bytes: stamped and not kept yet; bytes of payload.
 
     Raises:
         UsageError: it can't be used; one line says why.
@@ -52,7 +54,7 @@ class DiskJournal:
         self.crashed: asyncio.Future[None] = self._loop.create_future()
         self.trouble: str | None = None
         self._failing_since_s = 0.0
-        self._waiting_updates = self._waiting_bytes = 0
+        self.waiting_updates = self.waiting_bytes = 0
         self._has_room, self._is_empty = asyncio.Event(), asyncio.Event()
         self._has_room.set()
         self._is_empty.set()
@@ -94,11 +96,16 @@ class DiskJournal:
             crashed=lambda error: self._tell(self._crash, error),
         )
 
+    @property
+    def commit_s(self) -> Buckets:
+        """How long each commit took, with the wait for whoever else writes."""
+        return self._committer.commit_s
+
     def append(self, entry: Entry) -> None:
         """Hand an entry to the committer."""
-        self._waiting_updates += len(entry.updates)
-        self._waiting_bytes += entry.size
-        if self._waiting_updates >= WAITING_UPDATES or self._waiting_bytes >= WAITING_BYTES:
+        self.waiting_updates += len(entry.updates)
+        self.waiting_bytes += entry.size
+        if self.waiting_updates >= WAITING_UPDATES or self.waiting_bytes >= WAITING_BYTES:
             self._has_room.clear()
         self._is_empty.clear()
         self._committer.put(entry)
@@ -164,16 +171,16 @@ class DiskJournal:
                 if update.key:
                     put((update.topic, update.key), update, len(update.payload))
             self.ceiling = entry.updates[-1].seq
-            self._waiting_updates -= len(entry.updates)
-            self._waiting_bytes -= entry.size
+            self.waiting_updates -= len(entry.updates)
+            self.waiting_bytes -= entry.size
             entry.published(entry)
         self.floor = max(self.floor, floor)
-        if not self._waiting_updates:
+        if not self.waiting_updates:
             self._is_empty.set()
         self._make_room()
 
     def _make_room(self) -> None:
-        full = self._waiting_updates >= WAITING_UPDATES or self._waiting_bytes >= WAITING_BYTES
+        full = self.waiting_updates >= WAITING_UPDATES or self.waiting_bytes >= WAITING_BYTES
         if not full and self.trouble is None:
             self._has_room.set()
 

@@ -18,13 +18,16 @@ from typing import Any
 import pytest
 
 from execgate import cli
+from execgate.measure.metrics import Metric
 from execgate.service import exits, options
 from execgate.service.endpoints import TcpAddress
 from execgate.wire import close_codes, events
 from gateway.config import GatewayConfig
+from gateway.core import metrics as of_gateway
 from gateway.core.orders import OrderStatus
 from gateway.front import Front
 from gateway.worker import Worker
+from publisher.core import metrics as of_publisher
 
 ROOT = Path(__file__).resolve().parents[2]
 WITH_SETTINGS = {  # package -> the page that has a row for each of its settings
@@ -140,6 +143,33 @@ def test_every_figure_of_stats_is_documented() -> None:
     text = read("docs/gateway.md")
     assert {"feed", "seq", "delivered", "rss_bytes"} <= keys
     assert [key for key in sorted(keys) if f"`{key}`" not in text] == []
+
+
+def metrics() -> Iterator[Any]:
+    for row in dict.fromkeys((*of_gateway.TABLE, *of_publisher.TABLE)):
+        yield pytest.param(row, id=row.name)
+
+
+@pytest.mark.parametrize("metric", list(metrics()))
+def test_every_metric_has_a_row_with_its_kind_its_label_and_the_values_of_that(metric: Metric) -> None:
+    rows = [line for line in read("docs/metrics.md").splitlines() if line.startswith(f"| `{metric.name}` |")]
+    assert len(rows) == 1, f"{metric.name} has {len(rows)} rows"
+    assert rows[0].split("|")[2].strip() == metric.kind.value
+    for word in filter(None, (metric.label, *metric.values)):
+        assert f"`{word}`" in rows[0], f"{word} does not stand in the row of {metric.name}"
+
+
+def test_no_row_tells_of_a_metric_that_is_none() -> None:
+    told = re.findall(r"^\| `(\w+)` \|", read("docs/metrics.md"), re.MULTILINE)
+    assert [name for name in told if name not in {row.name for row in of_gateway.TABLE + of_publisher.TABLE}] == []
+
+
+def test_a_reason_that_is_counted_stands_in_the_table_of_metrics() -> None:
+    reasons = {str(param.id).removeprefix("refused ") for param in counted() if "refused" in str(param.id)}
+    reasons |= {"handshake", "origin"}  # named by `gateway.core.upgrade`
+    assert reasons == set(of_gateway.REFUSALS)
+    ends = {str(param.id).removeprefix("orders ") for param in counted() if "orders" in str(param.id)}
+    assert ends == set(of_gateway.ORDER_ENDS)
 
 
 def counted() -> Iterator[Any]:

@@ -100,6 +100,27 @@ def test_joining_in_the_middle_is_no_gap(house: House) -> None:
     assert house.counters.upstream == {"updates": 2}
 
 
+def test_a_flush_is_timed_once_whomever_it_concerns_and_its_age_is_that_of_its_oldest_update(house: House) -> None:
+    counters = house.counters
+    house.data(1)
+    house.fanout.flush()
+    assert counters.flush_s.figures() == {"sum": 0.0}, "it concerned nobody"
+    for _ in range(3):
+        house.subscriber()
+    now_us = time.time_ns() // 1000
+    for seq, age_s in ((2, 1), (3, 300), (4, 0)):
+        house.fanout.take(Update(Kind.DATA, A, EPOCH, seq, seq, now_us - age_s * 1_000_000, b"", b"{}"))
+    house.fanout.flush()
+    house.fanout.flush()
+    assert sum(count for key, count in counters.flush_s.figures().items() if key != "sum") == 1
+    age = counters.age_s.figures()
+    assert sum(count for key, count in age.items() if key != "sum") == 1
+    assert 1 <= age["sum"] < 300, "the first that was staged, which is the oldest as the feed numbers them"
+    house.fanout.take(Update(Kind.DATA, A, EPOCH, 5, 5, now_us + 9_000_000_000, b"", b"{}"))
+    house.fanout.flush()
+    assert counters.age_s.sum_s == age["sum"], "nothing is younger than 0, whatever the clocks say"
+
+
 def test_what_piled_up_is_one_write_a_subscriber_and_counted_for_each(house: House) -> None:
     owners = [house.subscriber() for _ in range(3)]
     house.data(1, 2, 3)
@@ -314,6 +335,8 @@ def test_while_the_gateway_is_behind_volatile_subscribers_miss_what_they_are_tol
     assert (volatile.outbound.sent, volatile.outbound.dropped) == (3, 4)
     assert (late.outbound.sent, late.outbound.dropped) == (1, 1)
     assert (house.counters.delivered, house.counters.dropped, house.counters.matched) == (11, 5, 16)
+    assert house.counters.shed == 5
+    assert house.counters.sent_bytes == sum(len(o.wire.received) for o in (everything, volatile, late))
     house.fanout.leave(volatile.outbound)
     assert (volatile.outbound.sent, volatile.outbound.dropped) == (3, 4)
 
@@ -331,6 +354,8 @@ def test_a_blocked_volatile_subscriber_is_told_once_of_all_that_it_missed(house:
     assert told(volatile) == [1, ("gap", 2, 4, "slow", 3)]
     assert volatile.outbound.dropped == house.counters.dropped == 3
     assert house.counters.matched == 4
+    assert house.counters.shed == 2, "the first of them was dropped because it was slow"
+    assert house.counters.sent_bytes == len(volatile.wire.received)
 
 
 def test_the_feed_is_heard_by_its_heartbeats_each_for_a_second_at_most(

@@ -133,8 +133,10 @@ def test_an_order_without_an_end_is_unknown_soon_after_its_deadline(clock: Clock
     assert owner.answers == []
     clock.advance(0.3)
     assert [(s, r) for _, s, r in owner.answers] == [(OrderStatus.UNKNOWN, "no answer within 5 s")]
+    assert at._counters.order_s.sum_s == pytest.approx(TIMEOUT_S, abs=0.1)
     handler.taken[0].settle(OrderStatus.ACCEPTED)
     assert at._counters.orders == {"unknown": 1, "late": 1}
+    assert sum(count for key, count in at._counters.order_s.figures().items() if key != "sum") == 1
     assert is_empty(at)
     assert not clock.timers, "nothing is swept where nothing waits"
 

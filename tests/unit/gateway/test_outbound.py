@@ -27,7 +27,9 @@ def offer(outbound: Outbound, *seqs: int, size: int = 0) -> bool:
     if group is None:
         group = Hub[Outbound]().join(outbound, EVERY_TOPIC)
         outbound.enter(group)
-    return write_to_all(group, b"".join(update(seq, size) for seq in seqs), len(seqs), seqs[0], seqs[-1])
+    chunk = b"".join(update(seq, size) for seq in seqs)
+    outbound._counters.sent_bytes += len(chunk)
+    return write_to_all(group, chunk, len(seqs), seqs[0], seqs[-1])
 
 
 def control(number: int) -> bytes:
@@ -115,6 +117,7 @@ class Run:
         assert counters.delivered + counters.dropped + counters.discarded + queued == len(self.offered)
         assert self.owner.budget.used == outbound.backlog_bytes
         assert outbound.backlog_bytes == sum(len(chunk) for chunk, _ in outbound._backlog or ())
+        assert counters.sent_bytes == len(self.owner.wire.received) + len(self.owner.wire.held)
 
     def let_everything_out(self) -> None:
         while self.owner.wire.held:

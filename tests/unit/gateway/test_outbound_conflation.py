@@ -63,6 +63,7 @@ class House:
         matched = self.seq if matched is None else matched
         assert counters.delivered + counters.conflated + counters.discarded + self.queued == matched
         assert counters.conflated == outbound.conflated
+        assert counters.sent_bytes == len(self.owner.wire.received) + len(self.owner.wire.held)
         waiting = [*(chunk for chunk, _ in outbound._backlog or ()), *(outbound._conflated_frames or {}).values()]
         assert self.owner.budget.used == outbound.backlog_bytes == sum(map(len, waiting))
 

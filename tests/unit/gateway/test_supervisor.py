@@ -68,6 +68,27 @@ def test_it_is_ready_while_one_worker_is(parent: Supervisor) -> None:
     assert stats["process"].startswith("supervisor-")
 
 
+def test_what_a_worker_had_counted_stays_in_the_sum_when_it_dies_and_what_it_was_does_not(
+    parent: Supervisor,
+) -> None:
+    def delivered() -> tuple[float, float]:
+        figures = parent.metrics()
+        return figures["execgate_gateway_deliveries_total"], figures.get("execgate_gateway_connections", 0)
+
+    slot, other = parent._slots
+    for each, count in ((slot, 7), (other, 1)):
+        metrics = {"execgate_gateway_deliveries_total": count, "execgate_gateway_connections": 2}
+        each.report({"process": "gateway-1", "ready": True, "metrics": metrics})
+    assert delivered() == (8, 4)
+    assert "metrics" not in parent.stats()["workers"][0], "not in /stats"
+    slot.bury()
+    assert delivered() == (8, 2)
+    slot.report({"process": "gateway-2", "ready": True, "metrics": {"execgate_gateway_deliveries_total": 5}})
+    slot.bury()
+    slot.bury()
+    assert delivered() == (13, 2)
+
+
 class Worker:
     """A process' output, as asyncio hands it over."""
 

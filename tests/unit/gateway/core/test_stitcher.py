@@ -59,8 +59,10 @@ def test_a_hole_is_asked_for_to_its_edges_and_what_is_later_waits() -> None:
     assert one.take(data(9)) == []
     assert short(one.fill([data(5)])) == [(1, 5)]
     assert one.missing == Missing(1, 6, 7)
+    assert one.behind == 4
     assert short(one.fill([data(6), data(7)])) == [(1, 6), (1, 7), (1, 8), (1, 9)]
     assert one.missing is None
+    assert one.behind == 0
     assert one.follows(data(10))
 
 

@@ -8,6 +8,7 @@ from benchmarks.knee import KNEE
 from benchmarks.lagging import SLOW, STUCK
 from benchmarks.overload import OVERLOAD
 from benchmarks.running import Work, take_only
+from benchmarks.storm import STORM
 from benchmarks.tls import TLS
 from benchmarks.topics import TOPICS
 
@@ -77,6 +78,7 @@ _ALL = (
     STUCK,
     SLOW,
     OVERLOAD,
+    STORM,
     Case(
         "feed",
         "50,000 updates/s of 250 B to 10 subscribers of 1 % of the topics each: CPU an update taken in",

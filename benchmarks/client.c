@@ -16,6 +16,11 @@
  *     orders N         N orders a second over all connections, on a fixed schedule; latency is from when one was due
  *     log-orders 1     print "order ANSWERED_WALL_US LATENCY_US" for each answer
  *     intervals MS     print "interval WALL_US MESSAGES P99_US MAX_US SKIMMED_BYTES" every MS, for what came in it
+ *     marks 1          print such a line when one comes on standard input, for what came since the last
+ *     topic 1          connections take one topic: by "tseq", not "seq", is seen what is lost
+ *     resume N         besides, what a connection says names the position ("seq") behind which it takes it again, where
+ *                      up to N "tseq" and "seq" are the same: all is counted from the beginning, and "back SECONDS" is
+ *                      printed once every connection has N, from the first one's attempt
  *   Of the connections (only the rest is measured):
  *     stuck N          the first N are never read again once open
  *     slow N           the next N are read SLOW_BYTES every SLOW_EVERY_US, through a small receive buffer
@@ -24,7 +29,8 @@
  *
  * Prints "connected N failed N" when all have been tried, "start" when it begins to count, "end" when it stops
  * (2 s without counting lie before "start"), and one line of JSON. The driver samples the server's CPU at those
- * words. Then it waits for the end of its standard input, all connections open. Times are microseconds.
+ * words. Then it waits for the end of its standard input, all connections open; if that comes earlier, it is the end
+ * of the measuring too. Times are microseconds.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -54,7 +60,7 @@ struct connection {
     int fd;
     enum state state;
     enum kind kind;
-    uint64_t last_seq;
+    uint64_t last_seq; /* tseq, of one that resumes */
     uint64_t next_read_us; /* of a slow one */
     uint8_t *rest; /* the beginning of a frame that has not arrived whole */
     size_t rest_length;
@@ -73,6 +79,9 @@ static int port;
 static int counting, orders_closed, log_orders, deflate, stuck, slow, skimmed;
 static double orders_rate, connect_rate = 2000;
 static uint64_t interval_us;
+static int marks, one_topic, input_ended;
+static uint64_t resume_to, begun_us;
+static int back; /* connections that have resume_to */
 static uint64_t messages, bytes, missing, duplicates, reordered, content_differs, closed_by_server;
 static uint64_t skimmed_bytes, slow_bytes;
 
@@ -98,7 +107,7 @@ static void record(int64_t us) {
     int shift = v < 2048 ? 0 : 64 - __builtin_clzll(v) - 11, bucket = shift * 1024 + (v >> shift);
     all.counts[bucket]++;
     all.recorded++;
-    if (interval_us) { interval.counts[bucket]++; interval.recorded++; }
+    if (interval_us || marks) { interval.counts[bucket]++; interval.recorded++; }
 }
 
 static double percentile(const struct histogram *of, double percent) {
@@ -151,7 +160,8 @@ static void send_order(struct connection *c, uint64_t due_us) {
 
 static void take_update(struct connection *c, const uint8_t *payload, size_t length, uint64_t wall_us) {
     size_t head = length < 400 ? length : 400;
-    uint64_t seq = number_after(payload, head, "\"seq\":", 6), ts = number_after(payload, head, "\"ts_us\":", 8);
+    uint64_t seq = one_topic ? number_after(payload, head, "\"tseq\":", 7) : number_after(payload, head, "\"seq\":", 6);
+    uint64_t ts = number_after(payload, head, "\"ts_us\":", 8);
     if (!seq || !ts) return;
     if (counting) {
         messages++;
@@ -175,6 +185,8 @@ static void take_update(struct connection *c, const uint8_t *payload, size_t len
             else if (*truth != hash) content_differs++;
         }
     }
+    if (resume_to && seq == resume_to && ++back == wanted)
+        printf("back %.3f\n", (now_us(CLOCK_MONOTONIC) - begun_us) / 1e6);
     c->last_seq = seq;
 }
 
@@ -231,7 +243,7 @@ static void shake(struct connection *c) {
     int n = snprintf(request, sizeof request,
         "GET %s HTTP/1.1\r\nHost: %s:%d\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
-        "%s%s\r\n", path, host, port, orders_closed || orders_rate ? "Sec-WebSocket-Protocol: execgate.1\r\n" : "",
+        "%s%s\r\n", path, host, port, orders_closed || orders_rate || resume_to ? "Sec-WebSocket-Protocol: execgate.1\r\n" : "",
         deflate ? "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n" : "");
     if (send(c->fd, request, n, MSG_NOSIGNAL) != n) { die(c); return; }
     c->state = SHAKING;
@@ -241,6 +253,7 @@ static void shake(struct connection *c) {
 
 static void say_hello(struct connection *c) {
     if (!say) return;
+    if (resume_to) c->last_seq = number_after((uint8_t *)say[c - connections], strlen(say[c - connections]), "\"seq\":", 6);
     for (char *text = say[c - connections]; *text;) {
         size_t length = strcspn(text, "\t");
         send_text(c, text, length);
@@ -322,11 +335,35 @@ static void begin(struct connection *c) {
     if (connect(c->fd, (struct sockaddr *)&a, sizeof a) && errno != EINPROGRESS) die(c);
 }
 
-static void turn(int timeout_ms) {
+static void tell_interval(void) {
+    printf("interval %llu %llu %.0f %.0f %llu\n", (unsigned long long)now_us(CLOCK_REALTIME),
+           (unsigned long long)interval.recorded, percentile(&interval, 99), percentile(&interval, 100),
+           (unsigned long long)interval_skimmed);
+    memset(&interval, 0, sizeof interval);
+    interval_skimmed = 0;
+}
+
+static void tell_due_interval(void) {
+    static uint64_t due_us;
+    uint64_t now = now_us(CLOCK_MONOTONIC);
+    if (now < due_us) return;
+    if (due_us) tell_interval();
+    due_us = now + interval_us;
+}
+
+static void read_input(void) {
+    char line[64];
+    ssize_t n = read(0, line, sizeof line);
+    if (n > 0 && marks) tell_interval();
+    if (n <= 0) { input_ended = 1; epoll_ctl(epoll_fd, EPOLL_CTL_DEL, 0, NULL); }
+}
+
+static int turn(int timeout_ms) { /* returns how many had something */
     static struct epoll_event events[1024];
     int n = epoll_wait(epoll_fd, events, 1024, timeout_ms);
     for (int i = 0; i < n; i++) {
         struct connection *c = events[i].data.ptr;
+        if (!c) { read_input(); continue; }
         if (c->state == DEAD) continue;
         if (c->state == CONNECTING) {
             int error = 0;
@@ -335,10 +372,11 @@ static void turn(int timeout_ms) {
             if (error) die(c); else shake(c);
         } else read_from(c);
     }
+    return n;
 }
 
 static double connect_all(void) { /* returns how many seconds it took */
-    uint64_t start = now_us(CLOCK_MONOTONIC), deadline = start + (uint64_t)(wanted / connect_rate * 1e6) + 20000000;
+    uint64_t start = begun_us = now_us(CLOCK_MONOTONIC), deadline = start + (uint64_t)(wanted / connect_rate * 1e6) + 20000000;
     int begun = 0;
     while (opened + failed < wanted && now_us(CLOCK_MONOTONIC) < deadline) {
         int due = (now_us(CLOCK_MONOTONIC) - start) * connect_rate / 1e6 + 1;
@@ -362,19 +400,6 @@ static int send_due_orders(uint64_t start_us, double *behind_us) {
         struct connection *c = &connections[scheduled++ % wanted];
         if (c->state == OPEN) send_order(c, due_us);
     }
-}
-
-static void tell_interval(void) {
-    static uint64_t due_us;
-    uint64_t now = now_us(CLOCK_MONOTONIC);
-    if (now < due_us) return;
-    if (due_us)
-        printf("interval %llu %llu %.0f %.0f %llu\n", (unsigned long long)now_us(CLOCK_REALTIME),
-               (unsigned long long)interval.recorded, percentile(&interval, 99), percentile(&interval, 100),
-               (unsigned long long)interval_skimmed);
-    memset(&interval, 0, sizeof interval);
-    interval_skimmed = 0;
-    due_us = now + interval_us;
 }
 
 static double cpu_s(void) {
@@ -415,6 +440,9 @@ static void read_option(const char *name, const char *value) {
     else if (!strcmp(name, "orders")) orders_rate = atof(value);
     else if (!strcmp(name, "log-orders")) log_orders = atoi(value);
     else if (!strcmp(name, "intervals")) interval_us = atoi(value) * 1000;
+    else if (!strcmp(name, "marks")) marks = atoi(value);
+    else if (!strcmp(name, "topic")) one_topic = atoi(value);
+    else if (!strcmp(name, "resume")) resume_to = counting = atoi(value);
     else if (!strcmp(name, "stuck")) stuck = atoi(value);
     else if (!strcmp(name, "slow")) slow = atoi(value);
     else if (!strcmp(name, "skim")) skimmed = atoi(value);
@@ -431,17 +459,20 @@ int main(int argc, char **argv) {
     setvbuf(stdout, NULL, _IOLBF, 0);
     connections = calloc(wanted, sizeof *connections);
     epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    struct epoll_event input = {.events = EPOLLIN, .data.ptr = NULL};
+    epoll_ctl(epoll_fd, EPOLL_CTL_ADD, 0, &input); /* fails for /dev/null, which says nothing */
     double ramp_s = connect_all();
     printf("connected %d failed %d\n", opened, failed);
     uint64_t start_us = now_us(CLOCK_MONOTONIC), begin_us = start_us + 2000000, end_us = begin_us + (uint64_t)(seconds * 1e6);
     if (orders_closed)
         for (int i = 0; i < wanted; i++) if (connections[i].state == OPEN) send_order(&connections[i], start_us);
-    for (uint64_t now; (now = now_us(CLOCK_MONOTONIC)) < end_us;) {
+    for (uint64_t now; !input_ended && (now = now_us(CLOCK_MONOTONIC)) < end_us;) {
         if (!counting && now >= begin_us) { counting = 1; cpu_before_s = cpu_s(); printf("start\n"); }
         if (slow) read_slowly(now);
-        if (counting && interval_us) tell_interval();
+        if (counting && interval_us) tell_due_interval();
         turn(orders_rate ? send_due_orders(start_us, &behind_us) : 10);
     }
+    while (resume_to && turn(0) > 0) {} /* what has been sent to who resumed is owed */
     counting = 0;
     double cpu_used_s = cpu_s() - cpu_before_s;
     printf("end\n");
@@ -465,6 +496,6 @@ int main(int argc, char **argv) {
            (unsigned long long)spread_most, (unsigned long long)whole, (unsigned long long)orders_sent,
            (unsigned long long)orders_answered, behind_us, orders_rate >= SPIN_RATE ? "true" : "false");
     fflush(stdout);
-    while (getchar() != EOF) {}
+    while (!input_ended) read_input();
     return 0;
 }

@@ -1,4 +1,4 @@
-"""A publisher under measure: started on the server's core, and met by a producer and a subscriber on the other."""
+"""A real publisher, on the server's core where it is under measure; a producer and a subscriber that meet it."""
 
 import re
 import sys
@@ -14,11 +14,13 @@ _GREETED_WITHIN_MS = 5_000
 
 
 @contextmanager
-def publishing(*flags: str, environment: Mapping[str, str] | None = None) -> Iterator[tuple[int, dict[str, str]]]:
+def publishing(
+    *flags: str, environment: Mapping[str, str] | None = None, core: int = SERVER_CORE
+) -> Iterator[tuple[int, dict[str, str]]]:
     """Run a publisher with the source `ingest`; yield its pid and the facts of its ready line; end it cleanly."""
     command = [sys.executable, "-m", "execgate", "publisher", "--pub", _FREE, "--source", "ingest"]
     command += ["--ingest", _FREE, "--log-level", "warning", *flags]
-    with process(command, SERVER_CORE, stderr=None, environment=environment) as started:
+    with process(command, core, stderr=None, environment=environment) as started:
         assert started.stdout is not None  # a pipe
         yield started.pid, dict(re.findall(r"(\w+)=(\S+)", started.stdout.readline()))
         started.terminate()

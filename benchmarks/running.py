@@ -204,9 +204,20 @@ def feeder_command(work: Work, schedule: Sequence[tuple[float, float]], *road: s
 
 
 def client_command(
-    server: Server, work: Work, port: int, seconds: float, folder: Path, *options: str
+    server: Server,
+    work: Work,
+    port: int,
+    seconds: float,
+    folder: Path,
+    *options: str,
+    contents: Sequence[str] | None = None,
 ) -> list[str]:
-    """Return the command line of the client; what connections say is written to `folder`."""
+    """Return the command line of the client; what connections say is written to `folder`.
+
+    The execs of updates are `contents` in turn, or else those that the feeder makes of `work`.
+    """
+    if contents is None:
+        contents = contents_of(work.size, work.rows)
     said = [[*server.say, *work.say(index)] for index in range(work.connections)]
     lines = folder / "say"
     lines.write_text("".join("\t".join(texts) + "\n" for texts in said))
@@ -214,7 +225,7 @@ def client_command(
         "connect-rate": work.connect_rate,
         "path": server.path,
         "say": lines,
-        "expect": ",".join(f"{content_hash(execs):x}" for execs in contents_of(work.size, work.rows)),
+        "expect": ",".join(f"{content_hash(execs):x}" for execs in contents),
         "stuck": work.stuck,
         "slow": work.slow,
         "skim": work.skimmed,

@@ -33,7 +33,7 @@ class Answer:
 
 
 class Watch:
-    """Samples, and asks for each of `HEALTH_PATHS` on a connection of its own, every 0.1 s while it is entered.
+    """Samples, and asks for its health on a connection of its own, every 0.1 s while it is entered.
 
     An answer that is late makes the next request late; what it took counts from when it was due.
 
@@ -41,9 +41,12 @@ class Watch:
         port: of the gateway.
         pid: of the gateway.
         client_pids: what shares the client's core.
+        paths: what is asked for.
     """
 
-    def __init__(self, port: int, pid: int, client_pids: Sequence[int]) -> None:
+    def __init__(
+        self, port: int, pid: int, client_pids: Sequence[int], paths: Sequence[str] = HEALTH_PATHS
+    ) -> None:
         self.samples: list[Sample] = []
         self.answers: list[Answer] = []
         self._port = port
@@ -51,7 +54,7 @@ class Watch:
         self._client_pids = client_pids
         self._over = threading.Event()
         self._threads = [threading.Thread(target=self._repeat, args=(self._sample,))]
-        for path in HEALTH_PATHS:
+        for path in paths:
             self._threads.append(threading.Thread(target=self._repeat, args=(self._asker(path),)))
 
     def __enter__(self) -> "Watch":

@@ -20,7 +20,7 @@ from gateway.counters import Counters
 
 log = logging.getLogger("gateway.acceptor")
 
-ACCEPTS_PER_TURN = 64
+ACCEPTS_PER_TURN = 8
 _PAUSE_S = 0.1
 _MOST = 2**31 - 1  # of a socket option
 _SPENT = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
@@ -84,6 +84,9 @@ class Acceptor:
         max_exchanges: handshakes and requests under way at most.
         admission: of each peer, before anything is read.
         counters: `refused` of this process.
+
+    Attributes:
+        give_way: called before each connection: whoever is served already goes first.
     """
 
     def __init__(
@@ -99,6 +102,7 @@ class Acceptor:
         self._max_exchanges = max_exchanges
         self._admission = admission
         self._counters = counters
+        self.give_way: Callable[[], None] = lambda: None
         self._exchanges = 0
         self._listening = False
         self._closed = False
@@ -136,6 +140,7 @@ class Acceptor:
             if self._exchanges >= self._max_exchanges:
                 self._stop_listening()  # until one is over
                 return
+            self.give_way()
             try:
                 sock, address = self._listener.accept()
             except BlockingIOError:

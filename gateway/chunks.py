@@ -22,11 +22,15 @@ MAX_CHUNKS = 4_096
 
 
 class Chunk(NamedTuple):
-    """The frames of so many `updates` in one; whoever was given it has passed `last`."""
+    """The frames of so many `updates` in one; whoever was given it has passed `last`.
+
+    If it `grows`, it has less than a whole piece, since the stream went no further when it was made.
+    """
 
     data: bytes
     updates: int
     last: int
+    grows: bool
 
 
 class Chunks:
@@ -57,22 +61,24 @@ class Chunks:
         key = (interest, envelope, follower.epoch, place)
         if follower.remaining is None:
             made = self._made.get(key)
-            if made is not None:
+            # One that has grown since is made anew: a crowd that shares the part would never catch up.
+            if made is not None and not (made.grows and made.last < self._fanout.seq):
                 return made
         if snapshot is not None:
             updates = fitting(
                 snapshot.updates[follower.snapshot_at : follower.snapshot_at + PIECE_UPDATES], PIECE_BYTES
             )
-            last = snapshot.seq
+            last, grows = snapshot.seq, False
         else:
             found = self._read(follower.seq + 1)
             if not isinstance(found, list):
                 return found
             updates = fitting(found, PIECE_BYTES)
             last = updates[-1].seq
+            grows = last == self._fanout.seq and last % PIECE_UPDATES != 0
             updates = [update for update in updates if interest.matches(update.topic)]
         updates = updates[: follower.remaining]
-        chunk = Chunk(b"".join(envelope.frame(update.payload) for update in updates), len(updates), last)
+        chunk = Chunk(b"".join(envelope.frame(update.payload) for update in updates), len(updates), last, grows)
         if follower.remaining is None:
             self._keep(key, chunk)
         return chunk
@@ -83,6 +89,8 @@ class Chunks:
         self.size = 0
 
     def _keep(self, key: tuple[Any, ...], chunk: Chunk) -> None:
+        earlier = self._made.pop(key, None)
+        self.size -= len(earlier.data) if earlier is not None else 0
         self._made[key] = chunk
         self.size += len(chunk.data)
         while self.size > MAX_BYTES or len(self._made) > MAX_CHUNKS:

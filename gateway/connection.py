@@ -142,6 +142,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Greet: the handshake's answer, `hello` and, as in 2012, the subscription, in one write."""
         site = self.site
+        site.fanout.give_way()
         self._transport = cast("asyncio.Transport", transport)
         self.outbound = Outbound(self, self._transport, self._sock.send, site.budget, site.counters)
         self.outbound.envelope = self._envelope

@@ -65,6 +65,7 @@ class Fanout:
         self.ring = Ring(ring_bytes)
         self.is_behind = False  # the feed brings more than can be written
         self.on_progress: Callable[[], None] = lambda: None  # the feed has moved: `gateway.resume` looks
+        self.give_way: Callable[[], None] = lambda: None  # set by `gateway.feed`, which says when to call it
         self._newest: Newest[Update] = Newest(snapshot_keys)
         self.hub: Hub[Outbound] = Hub()
         self.subscribers = Counter[str]()  # by mode

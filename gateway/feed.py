@@ -7,6 +7,7 @@ piled up.
 
 import asyncio
 import logging
+import math
 import time
 from contextlib import suppress
 
@@ -28,6 +29,8 @@ DRAIN_MESSAGES = 512
 DRAIN_BYTES = 256 * 1024
 BEHIND_S = 1.0
 """The feed was never empty for so long: more comes than can be written, and volatile subscribers miss it."""
+GIVE_WAY_S = 0.0002
+"""Whatever can be put off lets the feed pass, if nothing has been read of it for so long."""
 _SILENCE_CHECKS_PER_LIMIT = 10
 _KNOCK_S = 1.0
 """Between two tries where the publisher refuses us."""
@@ -62,9 +65,11 @@ class Feed:
     ) -> None:
         self._recovery = recovery
         self._fanout = fanout
+        fanout.give_way = self.give_way
         self._endpoint = endpoint
         self._stale_s = stale_s
         self._heard_s = self._empty_s = time.monotonic()
+        self._drained_s = math.inf  # nobody gives way before the start, and after the end
         self._malformed = Throttle(log)
         self._refused = Throttle(log, _TELL_REFUSED_S)
         self._knocked_s = -_KNOCK_S
@@ -88,15 +93,22 @@ class Feed:
     def start(self) -> None:
         """Begin to read on the running loop."""
         self._reader = ZmqReader(self._socket, self._drain)
+        self._drained_s = time.monotonic()
         self._watch()
 
     def close(self) -> None:
         """Stop reading and let go of the socket."""
+        self._drained_s = math.inf
         if self._reader is not None:
             self._reader.close()
         if self._silence is not None:
             self._silence.cancel()
         self._context.destroy(linger=0)
+
+    def give_way(self) -> None:
+        """Read what waits, if that was not done just now; called between the pieces of what can be put off."""
+        if time.monotonic() - self._drained_s >= GIVE_WAY_S:
+            self._drain()
 
     def _drain(self) -> None:
         receive, take = self._socket.recv_multipart, self._recovery.take
@@ -118,9 +130,11 @@ class Feed:
         except zmq.Again:
             self._empty_s = time.monotonic()
             self._fanout.is_behind = False
+        self._drained_s = time.monotonic()
         if messages > refused:  # what is no message of a publisher is no sign of its life
-            self._heard_s = time.monotonic()
+            self._heard_s = self._drained_s
             self._fanout.flush()
+            self._drained_s = time.monotonic()
 
     def _drain_soon(self) -> None:
         if self._reader is not None:

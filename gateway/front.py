@@ -95,6 +95,7 @@ class Front(HTTPServerConnectionDelegate):
 
     def judge(self, method: str, headers: HTTPHeaders, peer: str, client: str) -> upgrade.Acceptance | Response:
         """Decide about a handshake, and count a refusal."""
+        self._site.fanout.give_way()
         if client != peer and not self._admission.admits(client):
             self._site.counters.refused["rate"] += 1
             return text(HTTPStatus.TOO_MANY_REQUESTS, "rate: try again later", Retry_After="2")

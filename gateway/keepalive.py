@@ -103,6 +103,7 @@ class Keepalive:
 
     def _serve(self, slot: "dict[Connection, None]") -> None:
         for connection in list(slot):
+            self._fanout.give_way()
             if not connection.outbound.closing:
                 self._beat(connection)
 

@@ -92,6 +92,7 @@ class Resumer:
         member.behind = NOT_BEGUN
         self._ready.append(follower)
         self._schedule()
+        self._fanout.give_way()
 
     def renew(self, member: Outbound, request: Subscribe) -> bool:
         """Serve `request`, which names no position, from where `member` stands; False if it is no follower."""
@@ -163,14 +164,19 @@ class Resumer:
         if self._turn is None and self._ready:
             self._turn = asyncio.get_running_loop().call_soon(self._take_turn)
 
+    def _is_here(self, follower: Follower) -> bool:
+        """False if it has left, or begun anew."""
+        return self._followers.get(follower.member) is follower
+
     def _take_turn(self) -> None:
         self._turn = None
         for _ in range(min(TURN_PIECES, len(self._ready))):
+            self._fanout.give_way()
             follower = self._ready.popleft()
-            if self._followers.get(follower.member) is not follower:
-                continue  # it has left, or begun anew
+            if not self._is_here(follower):
+                continue
             step = self._advance(follower)
-            if self._followers.get(follower.member) is not follower:
+            if not self._is_here(follower):
                 continue
             if follower.epoch is not None:
                 # In the middle of a snapshot a position would stand for what has not been sent; before it is said
@@ -208,6 +214,14 @@ class Resumer:
             self._say_subscribed(follower)
         else:
             self._send(follower, chunk)
+            # Not a step later: among thousands that would be too late, the head having moved on, for ever.
+            if (
+                follower.snapshot is None
+                and follower.seq >= fanout.seq
+                and self._is_here(follower)
+                and member.is_free
+            ):
+                return self._arrive(follower)
         return Step.DONE
 
     def _begin_at(self, follower: Follower) -> bool:

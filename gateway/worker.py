@@ -144,6 +144,7 @@ class Worker:
             admission=self._admission,
             certificate=self._certificate,
         )
+        acceptor.give_way = self._feed.give_way
         self._lag.start()
         self._heap.start()
         self._site.keepalive.start()

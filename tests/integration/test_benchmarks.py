@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import overload
+from benchmarks import overload, storm
 from benchmarks.running import Work, run, take_only
 from benchmarks.servers import OURS, SERVERS
+from benchmarks.storm import Storm
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -63,6 +64,20 @@ def test_compressed_messages_are_counted_as_they_come() -> None:
     assert figures["failed"] == 0
     assert figures["messages"] > 0
     assert figures["bytes_per_item"] < 1_000  # 2,058 plain
+
+
+@needs_machine
+@pytest.mark.parametrize("is_new", [False, True], ids=["from the ring", "older than the ring"])
+def test_a_storm_gets_all_that_it_is_owed_once_and_costs_the_publisher_one_replay_of_each_page(
+    is_new: bool,
+) -> None:
+    """Hundreds resume at once, beside who is live; a gateway that has just started has none of it in its ring."""
+    said = take_only(["ex.LIVE."])
+    work = Storm(20, 50, 0.5, say=lambda _index: said, clients=400, is_new=is_new, journal=is_new)
+    figures = storm.measure(SERVERS[OURS], work)
+    assert (figures["failed"], figures["wrong"], figures["void"]) == (0, 0, "")
+    assert figures["replays_a_page"] == is_new
+    assert figures["live_during"] > 0
 
 
 @needs_machine

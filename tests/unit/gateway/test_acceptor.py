@@ -15,7 +15,7 @@ import pytest
 from execgate.service import logs
 from execgate.service.endpoints import TcpAddress
 from execgate.wire.errors import UsageError
-from gateway.acceptor import Acceptor, bound_address, listen
+from gateway.acceptor import ACCEPTS_PER_TURN, Acceptor, bound_address, listen
 from gateway.admission import Admission
 from gateway.core.rate import AddressLimiter
 from gateway.counters import Counters
@@ -121,6 +121,22 @@ def test_connections_are_handed_over_non_blocking_many_a_turn() -> None:
         await scene.settle()
         assert len(scene.taken) == 100
         assert not any(sock.getblocking() for sock in scene.taken)
+        scene.close()
+
+    asyncio.run(play())
+
+
+def test_who_is_served_already_goes_before_each_new_connection_of_which_few_come_in_a_turn() -> None:
+    async def play() -> None:
+        scene = Scene(max_exchanges=1000)
+        before = []
+        scene.acceptor.give_way = lambda: before.append(len(scene.taken))
+        scene.connect(3 * ACCEPTS_PER_TURN)
+        while len(scene.taken) < 3 * ACCEPTS_PER_TURN:
+            taken = len(scene.taken)
+            await asyncio.sleep(0)
+            assert len(scene.taken) <= taken + ACCEPTS_PER_TURN
+        assert before[: 3 * ACCEPTS_PER_TURN] == list(range(3 * ACCEPTS_PER_TURN))
         scene.close()
 
     asyncio.run(play())

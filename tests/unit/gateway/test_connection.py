@@ -9,22 +9,26 @@ from typing import Any
 
 import pytest
 import uvloop
+from tornado.httputil import HTTPHeaders
 
 from execgate.wire.frame_builder import Opcode, build_close, build_masked, close_payload
 from execgate.wire.frame_parser import Closing, Event, FrameParser, Pong, Text
 from execgate.wire.update import Kind, Update
 from gateway import connection as connection_module
+from gateway.admission import Admission
 from gateway.connection import Connection, Site
 from gateway.core.interest import Interest
 from gateway.core.orders import OrderStatus
-from gateway.core.policy import Rights
+from gateway.core.policy import OpenPolicy, Rights
 from gateway.core.session import Mode
 from gateway.counters import Counters
 from gateway.fanout import Fanout
+from gateway.front import Front
 from gateway.keepalive import Keepalive
 from gateway.limits import Limits
 from gateway.orders import MAX_PENDING, OrderDesk
 from gateway.outbound import Outbound, OutboundBudget
+from gateway.pages import Pages
 from gateway.resume import Resumer
 from tests.unit.gateway.core.test_orders import GOOD
 from tests.unit.gateway.test_orders import LateHandler
@@ -164,6 +168,24 @@ class Scene:
 def play(scene: Coroutine[Any, Any, None]) -> None:
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(asyncio.wait_for(scene, 30))
+
+
+def test_the_feed_may_pass_before_a_handshake_is_judged_and_before_it_becomes_a_connection() -> None:
+    async def scene() -> None:
+        site = Scene()
+        asked: list[int] = []
+        site.fanout.give_way = lambda: asked.append(len(site.site.keepalive))
+        front = Front(
+            site.site, Pages(dict, lambda: (True, {}), with_page=False), OpenPolicy(0, 1), [], 1, Admission()
+        )
+        front.judge("GET", HTTPHeaders(), "127.0.0.1", "127.0.0.1")
+        assert asked == [0]
+        _, client = await site.connect()
+        assert asked == [0, 0]
+        client.sock.close()
+        await site.gone()
+
+    play(scene())
 
 
 def test_it_greets_subscribes_as_in_2012_and_answers_pings_and_a_close() -> None:

@@ -82,6 +82,35 @@ def test_more_than_one_drain_holds_is_taken_whole_and_junk_is_counted(tmp_path: 
     play(tmp_path, steps)
 
 
+def test_who_gives_way_lets_the_feed_pass_within_a_turn_of_the_loop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def steps(scene: Scene) -> None:
+        scene.say(Kind.DATA)
+        deadline_s = time.monotonic() + 5
+        while scene.fanout.seq < 1:
+            scene.fanout.give_way()
+            assert time.monotonic() < deadline_s, "waited in vain"
+        monkeypatch.setattr(module, "GIVE_WAY_S", 60.0)
+        scene.say(Kind.DATA)
+        assert scene.feed._socket.poll(5_000)
+        scene.fanout.give_way()
+        assert scene.fanout.seq == 1, "it was read just now"
+
+    play(tmp_path, steps)
+
+
+def test_nobody_gives_way_to_a_feed_that_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "GIVE_WAY_S", 0.0)
+    scenes: list[Scene] = []
+
+    async def steps(scene: Scene) -> None:
+        scenes.append(scene)
+
+    play(tmp_path, steps)
+    scenes[0].fanout.give_way()
+
+
 def test_a_feed_that_is_never_empty_is_behind_until_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "BEHIND_S", 0.0)
     seen: list[bool] = []

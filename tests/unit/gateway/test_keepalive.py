@@ -111,6 +111,15 @@ def longest(times: list[float], start_s: float, end_s: float) -> float:
     return max(after - before for before, after in pairwise(edges))
 
 
+def test_the_feed_may_pass_before_each_connection_that_is_served(wheel: Wheel) -> None:
+    peers = [wheel.peer() for _ in range(45)]
+    asked: list[int] = []
+    wheel.fanout.give_way = lambda: asked.append(sum(len(peer.log) for peer in peers))
+    wheel.advance_with_life(peers, 11)
+    assert asked[-1] >= len(peers) - 1
+    assert all(after - before <= 1 for before, after in pairwise(asked))
+
+
 @given(
     heartbeat_s=st.sampled_from([0.5, 3, 10, 60]),
     ping_s=st.sampled_from([0.7, 5, 20]),

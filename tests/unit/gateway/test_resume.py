@@ -20,7 +20,7 @@ from gateway.core.session import Mode, Since, Subscribe
 from gateway.fanout import BEAT_S, Fanout
 from gateway.history import TimedOut
 from gateway.outbound import NOT_BEGUN, Outbound
-from gateway.resume import AHEAD_S, Resumer
+from gateway.resume import AHEAD_S, TURN_PIECES, Resumer
 from tests.unit.gateway.fakes import PLENTY, Owner, Wire
 from tests.unit.gateway.history_fake import FakeHistory, beat, update
 
@@ -264,6 +264,40 @@ async def test_a_position_at_the_head_is_live_at_once() -> None:
     await house.settle()
     house.publish()
     assert told(owner) == [("subscribed", "s", E, 5, True, None), 6]
+
+
+@scene
+async def test_a_crowd_of_whom_each_has_a_turn_seldom_arrives_while_the_feed_moves_all_the_time() -> None:
+    house = House()
+    house.publish(100)
+    owners = [house.client(since=number) for number in range(3 * TURN_PIECES)]
+    for _ in range(3 * 3 + 1):  # three steps each: it is answered, it gets 64, it gets the rest
+        await asyncio.sleep(0)
+        house.publish()
+    assert len(house.resumer) == 0
+    for since, owner in enumerate(owners):
+        assert seqs(owner) == list(range(since + 1, house.head + 1))
+
+
+@scene
+async def test_the_feed_may_pass_before_each_step_of_a_crowd_and_whenever_one_comes() -> None:
+    house = House()
+    house.publish(100)
+    asked = []
+
+    def give_way() -> None:
+        asked.append(len(house.resumer))
+        house.publish()
+
+    house.fanout.give_way = give_way
+    owners = [house.client(since=number) for number in range(10)]
+    assert asked == list(range(1, 11))
+    await asyncio.sleep(0)
+    assert len(asked) == 20
+    await house.settle()
+    assert len(house.resumer) == 0
+    for since, owner in enumerate(owners):
+        assert seqs(owner) == list(range(since + 1, house.head + 1))
 
 
 _STEPS = st.lists(

@@ -81,7 +81,6 @@ class Oracle:
         self.position: tuple[str, int] | None = None
         self.epoch: str | None = None
         self.settled = 0
-        self.beat: dict[str, Any] = {}
         self._world = world
         self._name = name
         self._plan = plan
@@ -97,6 +96,7 @@ class Oracle:
         self._carried.update(self._merged)
         self._merged.clear()
         self.received = self.dropped = self.skipped = 0
+        self.beat: dict[str, Any] = {}
         self.is_subscribed = False
         self._asked: dict[Any, tuple[Interest, tuple[str, int] | None, bool]] = {}  # by id: what `asks` said
         self._since: tuple[str, int] | None = None

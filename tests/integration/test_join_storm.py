@@ -4,18 +4,20 @@ Beside them some that do not say where they were: the control, of whom the same 
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import psutil
 import pytest
 import ujson
 
-from chaos.client import Connection
+from execgate.wire.events import SUBPROTOCOL
 from execgate.wire.frame_builder import Opcode, build_masked
+from loadgen.client import Closed, Connection
 from loadgen.core.target import Target
+from loadgen.raw_client import RawConnection, RawConnector
 from tests.clients import handshake_request, open_socket
 from tests.harness import wait_until
 from tests.integration.test_resume import Place
@@ -43,13 +45,11 @@ class Joiner:
         self._since = {"epoch": epoch, "seq": position}
         self._first = position + 1
         self._forgets = forgets
-        self._connection: Connection | None = None
+        self._connection: RawConnection | None = None
 
-    async def join(self, gateway: Gateway) -> None:
+    def join(self, gateway: Gateway, connector: RawConnector) -> None:
         host, _, port = gateway.address.rpartition(":")
-        target = Target(host, int(port), "/ws")
-        self._connection = Connection(target, self._take, self._end)
-        await self._connection.connect(target)
+        connector.connect(Target(host, int(port), "/ws"), self, SUBPROTOCOL)
 
     def leave(self) -> None:
         if self._connection is not None:
@@ -61,32 +61,36 @@ class Joiner:
         assert self.seqs
         return not self.losses and self.seqs == list(range(self._first, self._first + len(self.seqs)))
 
-    def _take(self, text: str) -> None:
+    def on_open(self, connection: Connection) -> None:
+        self._connection = cast("RawConnection", connection)
+
+    def on_text(self, text: str, received_ns: int) -> None:
         message = ujson.loads(text)
         event, data = message["event"], message["data"]
         if event == "hello":
             self.is_open = True
             asked = {} if self._forgets else {"since": self._since}
             assert self._connection is not None
-            self._connection.send(ujson.dumps({"event": "subscribe-execs", "data": asked}).encode())
+            self._connection.send_text(ujson.dumps({"event": "subscribe-execs", "data": asked}).encode())
         elif event == "receive-execs":
             self.seqs.append(data["seq"])
             self._since = {"epoch": data["epoch"], "seq": data["seq"]}
         elif event == "gap" or (event == "subscribed" and data["gap"]):
             self.losses += 1
 
-    def _end(self, code: int, reason: str) -> None:  # a storm is no place for polite ends
+    def on_close(self, closed: Closed) -> None:  # a storm is no place for polite ends
         self.is_open = False
 
+    def on_failed(self, kind: str, reason: str) -> None:
+        raise AssertionError(f"{kind}: {reason}")
 
-async def all_join(joiners: Iterable[Joiner], gateway: Gateway) -> None:
+
+async def all_join(joiners: Iterable[Joiner], gateway: Gateway, connector: RawConnector) -> None:
     """1,000 a second."""
-    joining: list[Awaitable[None]] = []
-    for joiner in joiners:
-        joining.append(asyncio.ensure_future(joiner.join(gateway)))
-        if len(joining) % JOINS_A_TURN == 0:
+    for number, joiner in enumerate(joiners, 1):
+        joiner.join(gateway, connector)
+        if number % JOINS_A_TURN == 0:
             await asyncio.sleep(TURN_S)
-    await asyncio.gather(*joining)
 
 
 async def until(condition: Callable[[], bool], what: str) -> None:
@@ -115,7 +119,8 @@ def test_a_thousand_join_at_once_lose_their_gateway_and_come_back_each_with_ever
             exact = [Joiner(epoch, head - BEHIND) for _ in range(JOINERS)]
             control = [Joiner(epoch, head - BEHIND, forgets=True) for _ in range(FORGETFUL)]
             everybody = exact + control
-            await all_join(everybody, first)
+            connector = RawConnector(TIMEOUT_S)
+            await all_join(everybody, first, connector)
             await until(lambda: all(each.seqs for each in everybody), "all have joined")
             _, joined = place_of(first)
             await until(lambda: all(each.seqs[-1] > joined + LIVE for each in everybody), "all are live")
@@ -127,7 +132,7 @@ def test_a_thousand_join_at_once_lose_their_gateway_and_come_back_each_with_ever
             await asyncio.sleep(1.0)  # some updates pass that the second gateway has not seen
             with place.gateway() as second:
                 _, joined = place_of(second)
-                await all_join(everybody, second)
+                await all_join(everybody, second, connector)
                 await until(lambda: all(each.seqs[-1] > joined + LIVE for each in everybody), "all are back")
                 assert all(each.is_exact for each in exact)
                 pages = joined // PAGE_UPDATES - least // PAGE_UPDATES + 1

@@ -53,6 +53,8 @@ class Clock:
     def monotonic_ns(self) -> int:
         return int(self.monotonic() * 1e9)
 
+    perf_counter = monotonic
+
     def time_ns(self) -> int:
         return 1_700_000_000_000_000_000 + int(self.scheduler.now * 1e9)
 

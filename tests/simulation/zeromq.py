@@ -152,8 +152,10 @@ class Socket:
             raise zmq.Again
         return self._inbox.popleft()
 
-    def recv(self, flags: int = 0) -> bytes:
-        return self.recv_multipart(flags)[0]
+    def recv(self, flags: int = 0, copy: bool = True) -> bytes | zmq.Frame:
+        """A frame that was not copied names no descriptor: there is none."""
+        data = self.recv_multipart(flags)[0]
+        return data if copy else zmq.Frame(data)
 
     def close(self) -> None:
         self.is_closed = True

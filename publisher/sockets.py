@@ -79,11 +79,8 @@ def connection_of(frame: zmq.Frame) -> tuple[int, int] | None:
     try:
         descriptor = int(frame.get(zmq.SRCFD))
         return descriptor, os.fstat(descriptor).st_ino
-    except (
-        zmq.ZMQError,
-        OSError,
-    ):  # gone: libzmq tells of a subscription that ended with it
-        return None
+    except (zmq.ZMQError, OSError):
+        return None  # libzmq tells of a subscription that ended with its connection, too
 
 
 def cut(descriptor: int) -> None:

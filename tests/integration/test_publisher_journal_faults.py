@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,25 @@ def message(number: int) -> bytes:
 def in_its_namespace(publisher: Process, *command: str) -> "subprocess.CompletedProcess[str]":
     entered = ["nsenter", "-t", str(publisher.pid), "-m", "--", *command]
     return subprocess.run(entered, capture_output=True, text=True, timeout=60, cwd=Path.cwd())
+
+
+@contextmanager
+def failing_disk(
+    folder: Path, push: "zmq.Socket[bytes]", what: str, *flags: str
+) -> Iterator[tuple[Process, Subscriber, Path]]:
+    """A publisher that has published one update and whose `what` fails while the file that is yielded is there."""
+    fails = folder / "fails"
+    environment = {"LD_PRELOAD": str(build_shim(folder)), what: str(fails)}
+    arguments = ("--source", "ingest", "--ingest", FREE, "--pub", FREE, "--heartbeat-ms", "20", *flags)
+    with running("publisher", *arguments, environment=environment) as publisher:
+        facts = publisher.ready()
+        with Subscriber(facts["pub"]) as feed:
+            feed.next_beat()  # it is subscribed
+            push.connect(facts["ingest"])
+            push.send(message(1))
+            assert feed.next_data().seq == 1
+            fails.touch()
+            yield publisher, feed, fails
 
 
 @needs_mount
@@ -130,29 +150,16 @@ def test_a_read_only_directory_is_one_line(tmp_path: Path) -> None:
 def test_a_failing_fsync_or_write_publishes_nothing_and_heals(
     tmp_path: Path, push: "zmq.Socket[bytes]", what: str
 ) -> None:
-    fails = tmp_path / "fails"
-    environment = {"LD_PRELOAD": str(build_shim(tmp_path)), what: str(fails)}
-    data = tmp_path / "data"
-    arguments = ["--source", "ingest", "--ingest", FREE, "--pub", FREE, "--data-dir", str(data)]
-    arguments += ["--durability", "power", "--heartbeat-ms", "20"]
-    with running("publisher", *arguments, environment=environment) as publisher:
-        facts = publisher.ready()
-        with Subscriber(facts["pub"]) as feed:
-            feed.next_beat()  # it is subscribed
-            push.connect(facts["ingest"])
-            push.send(message(1))
-            assert feed.next_data().seq == 1
-            fails.touch()
-            push.send(message(2))
-            push.send(message(3))
-            publisher.wait_for("journal failing reason=disk I/O error")
-            assert [feed.next_beat().seq for _ in range(30)] == [1] * 30
-            wait_until(
-                lambda: fails.stat().st_size >= 3, "it was tried again"
-            )  # and the proof that the fault struck
-            fails.unlink()
-            assert [feed.next_data().seq for _ in range(2)] == [2, 3]
-            publisher.wait_for("journal heals after_s=")
+    journaled = ("--data-dir", str(tmp_path / "data"), "--durability", "power")
+    with failing_disk(tmp_path, push, what, *journaled) as (publisher, feed, fails):
+        push.send(message(2))
+        push.send(message(3))
+        publisher.wait_for("journal failing reason=disk I/O error")
+        assert [feed.next_beat().seq for _ in range(30)] == [1] * 30
+        wait_until(lambda: fails.stat().st_size >= 3, "it was tried again")  # and the proof that the fault struck
+        fails.unlink()
+        assert [feed.next_data().seq for _ in range(2)] == [2, 3]
+        publisher.wait_for("journal heals after_s=")
         assert publisher.stop() == 0
 
 
@@ -162,20 +169,10 @@ def test_control_who_does_not_wait_for_the_disk_publishes_while_it_fails(
     tmp_path: Path, push: "zmq.Socket[bytes]", what: str, has_journal: bool
 ) -> None:
     """Without fsync in the way the failing one, without a journal the failing write."""
-    fails = tmp_path / "fails"
-    environment = {"LD_PRELOAD": str(build_shim(tmp_path)), what: str(fails)}
-    arguments = ["--source", "ingest", "--ingest", FREE, "--pub", FREE, "--heartbeat-ms", "20"]
-    arguments += ["--data-dir", str(tmp_path / "data"), "--durability", "process"] if has_journal else []
-    with running("publisher", *arguments, environment=environment) as publisher:
-        facts = publisher.ready()
-        with Subscriber(facts["pub"]) as feed:
-            feed.next_beat()  # it is subscribed
-            push.connect(facts["ingest"])
-            push.send(message(1))
-            assert feed.next_data().seq == 1
-            fails.touch()
-            push.send(message(2))
-            assert feed.next_data().seq == 2
+    journaled = ("--data-dir", str(tmp_path / "data"), "--durability", "process") if has_journal else ()
+    with failing_disk(tmp_path, push, what, *journaled) as (_, feed, __):
+        push.send(message(2))
+        assert feed.next_data().seq == 2
 
 
 @needs_compiler

@@ -1,5 +1,6 @@
 """Certificates for tests, made by the `openssl` command: self-signed, for the loopback."""
 
+import ssl
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,3 +40,14 @@ def make_pair(folder: Path, name: str = "server") -> Pair:
         capture_output=True,
     )
     return pair
+
+
+def client_context(certificate: Path) -> ssl.SSLContext:
+    """Return the TLS of a client that trusts `certificate`, for `websockets.sync`, which reads in a second thread.
+
+    In TLS 1.3 a server sends session tickets after the handshake: reading them while another thread writes is what
+    OpenSSL forbids, and Python before 3.13 does not guard. A handshake was seen to hang so.
+    """
+    context = ssl.create_default_context(cafile=str(certificate))
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    return context

@@ -7,6 +7,7 @@ import socket
 import ssl
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -17,6 +18,7 @@ from websockets.typing import Subprotocol
 from execgate.wire.events import SUBPROTOCOL
 from execgate.wire.frame_builder import Opcode, build_masked, header
 from execgate.wire.frame_parser import Closing, Event, FrameParser, Text
+from tests.certificates import client_context
 
 TIMEOUT_S = 10.0
 
@@ -27,7 +29,7 @@ def tls_context() -> ssl.SSLContext | None:
     `EXECGATE_TLS_CERT=... EXECGATE_TLS_KEY=... pytest tests/integration` so runs over TLS.
     """
     certificate = os.environ.get("EXECGATE_TLS_CERT")
-    return ssl.create_default_context(cafile=certificate) if certificate else None
+    return client_context(Path(certificate)) if certificate else None
 
 
 class Client:

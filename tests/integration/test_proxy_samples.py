@@ -18,7 +18,7 @@ from websockets.typing import Origin, Subprotocol
 
 from execgate.wire.events import SUBPROTOCOL
 from execgate.wire.update import Kind
-from tests.certificates import Pair, make_pair
+from tests.certificates import Pair, client_context, make_pair
 from tests.harness import wait_until
 from tests.rig import PATIENT, Gateway, gateway
 from tests.scripted_publisher import ScriptedPublisher
@@ -170,7 +170,7 @@ def scene(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Scene]:
         stack.enter_context(
             proxy(make_command(tmp_path, pair, port, [g.address for g in gateways]), port, tmp_path)
         )
-        tls = ssl.create_default_context(cafile=str(pair.certificate))
+        tls = client_context(pair.certificate)
         yield Scene(f"localhost:{port}", tls, feed, gateways)
 
 

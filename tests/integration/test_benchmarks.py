@@ -15,6 +15,8 @@ from benchmarks.running import Work, run, take_only
 from benchmarks.servers import OURS, SERVERS
 from benchmarks.storm import Storm
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 
 needs_machine = pytest.mark.skipif(
@@ -81,7 +83,6 @@ def test_a_storm_gets_all_that_it_is_owed_once_and_costs_the_publisher_one_repla
 
 
 @needs_machine
-@pytest.mark.slow
 def test_overload_is_watched_from_the_calm_before_to_the_calm_after() -> None:
     flags = ("--idle-s", "600", "--emit-volatile", "--send-buffer-kib", "16")
     figures = overload.measure(SERVERS[OURS], Work(20, 4_000, 1, slow=2, skimmed=10, flags=flags))

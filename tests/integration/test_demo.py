@@ -15,6 +15,8 @@ import pytest
 from execgate.service.lifecycle import PARENT_VARIABLE
 from tests.harness import Process, running, wait_until
 
+pytestmark = pytest.mark.slow
+
 SMALL = ("demo", "--port", "0", "--subscribers", "12", "--order-clients", "3")
 ROW = r"^ +15( +\S+){7}$"
 

@@ -238,6 +238,7 @@ def only(version: ssl.TLSVersion) -> ssl.SSLContext:
     return context
 
 
+@pytest.mark.slow
 def test_a_replaced_certificate_is_shown_to_new_connections_while_old_ones_live(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -251,6 +252,7 @@ def test_a_replaced_certificate_is_shown_to_new_connections_while_old_ones_live(
         gateway.process.wait_for("certificate replaced")
 
 
+@pytest.mark.slow
 def test_a_broken_replacement_keeps_the_old_certificate_and_says_why_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

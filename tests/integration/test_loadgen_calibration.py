@@ -25,6 +25,8 @@ from loadgen.run_folder import StoredRun
 from tests.harness import running, wait_until
 from tests.integration.reference_server import EPOCH, event, reference_server, update
 
+pytestmark = pytest.mark.slow
+
 SHORT = ("--connect-rate", "200", "--warm-up", "0.2", "--quiet", "--name", "a")
 CLIENTS = 3
 FAST_US, SLOW_US = 200_000, 800_000
@@ -229,7 +231,6 @@ def test_a_client_that_is_overloaded_says_so(tmp_path: Path) -> None:
     assert "short of CPU" in reasons or "before they were read" in reasons or "late by more" in reasons
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("per_s", [20_000, 80_000, 110_000, 140_000, 200_000])
 def test_no_median_that_is_off_by_a_tenth_is_believed(tmp_path: Path, per_s: int) -> None:
     told, _ = run_busy(tmp_path, per_s)

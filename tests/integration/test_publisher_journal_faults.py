@@ -114,6 +114,7 @@ def test_a_full_disk_holds_ingest_and_history_and_feed_live_and_it_heals_without
         assert sum("journal failing" in line for line in publisher.stderr) == 1  # told once, not in a flood
 
 
+@pytest.mark.slow
 @needs_mount
 def test_an_end_on_a_full_disk_is_in_time_and_says_that_something_was_not_published(
     tmp_path: Path, push: "zmq.Socket[bytes]"

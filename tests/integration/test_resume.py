@@ -140,6 +140,7 @@ def test_a_subscriber_stays_connected_through_the_publishers_death_and_gets_each
     reader.assert_exact()
 
 
+@pytest.mark.slow
 def test_a_gateway_that_was_stopped_past_what_zeromq_keeps_fills_the_hole_by_replay(place: Place) -> None:
     """Beside it the control: one that has no replay, and must not pass."""
     reader, control = Reader(), Reader()
@@ -204,6 +205,7 @@ def test_a_position_that_nobody_has_is_told_and_the_stream_goes_on(
         assert client.receive_event("receive-execs")["data"]["seq"] == subscribed["seq"] + 1
 
 
+@pytest.mark.slow
 def test_what_the_publisher_holds_no_longer_is_a_gap_and_the_rest_comes(place: Place) -> None:
     with place.publisher("--retain-updates", "300"), place.gateway() as first, first.client() as client:
         client.send("subscribe-execs", {})

@@ -23,6 +23,7 @@ def uptime_s(served: Gateway) -> float:
     return float(served.stats()["uptime_s"])
 
 
+@pytest.mark.slow
 def test_who_is_ahead_of_a_gateway_waits_for_a_publisher_that_is_away_and_gets_each_seq_once(place: Place) -> None:
     reader = Reader()
     with (

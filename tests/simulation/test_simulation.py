@@ -71,6 +71,7 @@ def test_a_history_depends_on_its_seed_alone() -> None:
     assert len(traces) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.name)
 def test_a_planted_defect_is_found(mutation: Mutation) -> None:
     with planted(mutation):

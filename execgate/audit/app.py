@@ -65,7 +65,7 @@ def audit(directory: Path, files: Iterable[Path]) -> dict[str, Any]:
     Raises:
         UsageError: a file can't be used.
     """
-    truth = Truth(journal.entries(directory))
+    truth = journal.read(directory)
     books: dict[str, Books] = {}
     ledgers = Ledgers(truth)
     for path in files:

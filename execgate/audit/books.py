@@ -122,7 +122,7 @@ class Books:
             self._settle_holes()
             return
         if self._epoch is None:
-            if last is not None:
+            if any(self.truth.heads.values()):
                 self._flaw(0, "never-subscribed")
             return
         if last is not None:

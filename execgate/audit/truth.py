@@ -50,23 +50,28 @@ class Truth:
 
     Args:
         entries: in order of epoch and seq.
+        epochs: all that were begun, in order, with those that have no entries; by default those of the entries.
 
     Attributes:
-        heads: the last seq of each epoch, the epochs in order.
-        floors: the first one that is held.
+        heads: the last seq of each epoch that holds something, the epochs in order; and 0 of one that goes on and
+            has published nothing yet (retention always leaves the newest update, so it has not let go of any).
+        floors: the first one that is held; 1 where the head is 0.
     """
 
-    def __init__(self, entries: Iterable[Entry]) -> None:
-        self._epochs: dict[str, list[Entry]] = {}
+    def __init__(self, entries: Iterable[Entry], epochs: Iterable[str] = ()) -> None:
+        self._epochs: dict[str, list[Entry]] = {epoch: [] for epoch in epochs}
         for entry in entries:
             self._epochs.setdefault(entry.epoch, []).append(entry)
-        self.heads = {epoch: held[-1].seq for epoch, held in self._epochs.items()}
-        self.floors = {epoch: held[0].seq for epoch, held in self._epochs.items()}
+        self.heads = {epoch: held[-1].seq for epoch, held in self._epochs.items() if held}
+        self.floors = {epoch: held[0].seq for epoch, held in self._epochs.items() if held}
+        last = self.last_epoch
+        if last is not None and last not in self.heads:
+            self.heads[last], self.floors[last] = 0, 1
         self._owed: dict[tuple[str, tuple[str, ...]], Owed] = {}
 
     @property
     def last_epoch(self) -> str | None:
-        """The epoch that goes on; None where nothing was published."""
+        """The epoch that goes on, though nothing may have been published in it; None where none was begun."""
         return next(reversed(self._epochs), None)
 
     def digest(self, epoch: str, seq: int) -> int | None:

@@ -1,6 +1,7 @@
 """`execgate audit` on a real journal: what came over the feed balances, what was left out or changed is named."""
 
 import json
+import shutil
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,29 @@ def test_what_does_not_balance_is_named_and_is_the_exit_status(
         assert process.wait() == 1
         process.wait_for(words)
         process.wait_for("THE BOOKS DO NOT BALANCE")
+
+
+def test_an_epoch_that_nothing_was_published_in_yet_is_the_one_that_goes_on(journal: Path, tmp_path: Path) -> None:
+    heard = history(journal, tmp_path, EVERY)
+    later = shutil.copytree(journal, tmp_path / "later")
+    (later / "ceiling").unlink()  # whatever may have been published is not known: another epoch begins
+    anywhere = "tcp://127.0.0.1:0"
+    flags = ("--pub", anywhere, "--data-dir", str(later), "--source", "ingest", "--ingest", anywhere)
+    with running("publisher", *flags) as publisher:
+        epoch = publisher.ready()["epoch"]
+        with running("audit", "--json", str(later), str(heard)) as process:
+            assert process.wait() == 0
+            before = json.loads("\n".join(process.stdout))
+        moved = {"client": "c", "is": "passed", "epoch": epoch, "seq": 0, "dropped": 0, "conflated": 0}
+        with heard.open("a") as lines:
+            lines.write(json.dumps(moved) + "\n")
+        with running("audit", "--json", str(later), str(heard)) as process:
+            assert process.wait() == 0
+            after = json.loads("\n".join(process.stdout))
+    assert list(before["journal"].values()) == [UPDATES, 0]
+    assert list(before["journal"])[-1] == epoch
+    assert before["all"] == after["all"]
+    assert after["all"]["owed"] == after["all"]["received"] == UPDATES
 
 
 def test_files_that_can_not_be_used_are_named_in_one_line(journal: Path, tmp_path: Path) -> None:

@@ -254,6 +254,25 @@ def test_an_epoch_that_ended_untold_is_lost_and_one_that_was_told_balances() -> 
     assert judged(ends, truth=truth).flaws == []
 
 
+def test_of_an_epoch_that_nothing_was_published_in_yet_nothing_is_owed() -> None:
+    other = "00000000000000bb"
+    truth = Truth(ENTRIES, [EPOCH, other])
+    moves: dict[str, list[Record]] = {
+        "resumed in it": [Subscribed("c", other, 0, False, 0)],
+        "went along": [Passed("c", other, 0, 0, 0)],
+        "left in it": [Passed("c", other, 0, 0, 0), Left("c", other, 0)],
+        "has not heard of it": [],
+    }
+    for name, move in moves.items():
+        books = judged([begun(), run(1, HEAD), *move], truth=truth)
+        assert (name, books.flaws, books.fates.owed) == (name, [], HEAD)
+        books = judged([begun(), run(1, HEAD - 1), *move], truth=truth)
+        assert (name, [(flaw.epoch, flaw.seq) for flaw in books.flaws]) == (name, [(EPOCH, HEAD)])
+    [flaw] = judged([Subscribed("c", other, 0, True, None), received(1, epoch=other)], truth=truth).flaws
+    assert (flaw.epoch, flaw.what) == (other, "not-in-journal")
+    assert judged([], truth=Truth([], [EPOCH])).flaws == []
+
+
 @given(st.lists(st.sampled_from(["lose", "double", "swap", "stop"]), max_size=2), st.data())
 def test_a_stream_balances_exactly_when_each_seq_came_once_and_in_order(
     wrongs: list[str], data: st.DataObject

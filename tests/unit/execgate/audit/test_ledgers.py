@@ -58,6 +58,13 @@ def test_what_the_journal_has_let_go_of_is_not_judged_and_is_counted() -> None:
     assert judged(*lines(stretch__epoch="00000000000000bb")).unjudged == 1
 
 
+def test_what_matched_in_an_epoch_that_nothing_was_published_in_yet_is_found() -> None:
+    other = "00000000000000bb"
+    ledgers = Ledgers(Truth([Entry(EPOCH, 1, "ex.A.", "", 0)], [EPOCH, other]))
+    ledgers.take(lines(stretch__epoch=other)[0])
+    assert [wrong.what for wrong in ledgers.wrongs] == [f"epoch {other} behind 0 up to 9: the journal ends at 0"]
+
+
 def test_a_gateway_that_was_killed_is_unfinished_and_two_lives_of_one_name_are_two() -> None:
     line, total = lines()
     found = judged(line, total, line | {"life": 2})

@@ -63,13 +63,22 @@ class Machine:
         (self.path / name).chmod(0o755)
 
     def add_python(
-        self, minor: int, *, with_venv: bool = True, base: Path | None = None, shim: bool = False
+        self,
+        minor: int,
+        *,
+        with_venv: bool = True,
+        base: Path | None = None,
+        shim: bool = False,
+        says: Path | None = None,
     ) -> Path:
-        """Add python3.MINOR to PATH (or to `base`/bin); a shim is one of pyenv's that is not selected."""
+        """Add python3.MINOR to PATH (or to `base`/bin); a shim is one of pyenv's that is not selected.
+
+        It `says` where its base is: by default where it is.
+        """
         home = base or self.path.parent
         (home / "bin").mkdir(parents=True, exist_ok=True)
         python = home / "bin" / f"python3.{minor}"
-        probe = "exit 1" if shim else f"echo '{home}'"
+        probe = "exit 1" if shim else f"echo '{says or home}'"
         python.write_text(STAND_IN.format(minor=minor, probe=probe, venv_status=0 if with_venv else 1))
         python.chmod(0o755)
         return python
@@ -259,6 +268,25 @@ def test_a_missing_browser_is_said_aloud_where_none_may_be_installed(machine: Ma
     done = machine.run("test")
     assert done.returncode == 0
     assert "NOT TESTED: the page in a browser" in done.stderr
+
+
+@pytest.mark.parametrize("verb", ["install", "uninstall"])
+def test_what_is_to_be_installed_is_left_to_the_module_for_it_with_a_python_of_all_users(
+    machine: Machine, verb: str
+) -> None:
+    chosen = machine.add_python(11)
+    assert machine.run(verb, "--root", "a dir", EXECGATE_PYTHON=str(chosen)).returncode == 0
+    assert machine.called()[-1] == f"{chosen} -B -m execgate.install {verb} --root a dir"
+
+
+@pytest.mark.parametrize("home", ["/root/.pyenv/versions/3.12.1", "/home/me/python", "/run/user/1000/python"])
+def test_a_python_that_the_units_hide_from_the_daemons_is_not_installed_with(machine: Machine, home: str) -> None:
+    chosen = machine.add_python(12, says=Path(home))
+    done = machine.run("install", EXECGATE_PYTHON=str(chosen))
+    assert done.returncode == 1
+    assert f"{home}: the units' ProtectHome=yes hides it" in done.stderr
+    assert "EXECGATE_PYTHON=/path/to/python3 ./run install" in done.stderr
+    assert not any("execgate.install" in call for call in machine.called())
 
 
 def test_clean_takes_what_was_made_and_nothing_else(machine: Machine) -> None:

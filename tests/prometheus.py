@@ -1,11 +1,20 @@
 """Prometheus' own programs, from Debian's package `prometheus`: what they say of our text and our files."""
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+
+RULES = Path(__file__).resolve().parents[1] / "etc" / "prometheus" / "execgate.rules.yml"
+
+
+def alerts() -> dict[str, str]:
+    """Return the alert rules, name -> text of the rule."""
+    rules = re.split(r"^ +- alert: ", RULES.read_text(), flags=re.MULTILINE)[1:]
+    return {rule.partition("\n")[0]: rule for rule in rules}
 
 
 def tool(name: str) -> str:

@@ -28,6 +28,7 @@ from gateway.core.orders import OrderStatus
 from gateway.front import Front
 from gateway.worker import Worker
 from publisher.core import metrics as of_publisher
+from tests.prometheus import alerts
 
 ROOT = Path(__file__).resolve().parents[2]
 WITH_SETTINGS = {  # package -> the page that has a row for each of its settings
@@ -162,6 +163,12 @@ def test_every_metric_has_a_row_with_its_kind_its_label_and_the_values_of_that(m
 def test_no_row_tells_of_a_metric_that_is_none() -> None:
     told = re.findall(r"^\| `(\w+)` \|", read("docs/metrics.md"), re.MULTILINE)
     assert [name for name in told if name not in {row.name for row in of_gateway.TABLE + of_publisher.TABLE}] == []
+
+
+def test_every_alert_has_a_row_with_its_severity_and_no_row_tells_of_another() -> None:
+    rows = dict(re.findall(r"^\| `(Execgate\w+)` \| (\w+) \|", read("docs/operations.md"), re.MULTILINE))
+    severities = {name: re.search(r"severity: (\w+)", rule) for name, rule in alerts().items()}
+    assert rows == {name: found and found[1] for name, found in severities.items()}
 
 
 def test_a_reason_that_is_counted_stands_in_the_table_of_metrics() -> None:

@@ -15,6 +15,7 @@ COMMANDS = {
     "loadgen": ("loadgen.app", "drives a server with many clients and measures what they see"),
     "keygen": ("execgate.keygen", "makes a pair of CURVE keys for links off the machine"),
     "audit": ("execgate.audit.app", "holds what clients recorded against a publisher's journal"),
+    "top": ("execgate.top", "shows what gateways and publishers do right now, on one screen"),
     "demo": ("execgate.demo", "starts all three on this machine and shows a live table"),
 }
 

@@ -78,8 +78,10 @@ def test_the_demo_runs_from_any_directory_and_delivers(clone: Path, tmp_path: Pa
     assert summary.stat().st_size > 0
 
 
-def test_the_unit_tests_pass_on_every_python(clone: Path) -> None:
-    run([str(clone / "run"), "test", "--", "tests/unit"], timeout_s=600)
+def test_the_test_command_works_on_every_python(clone: Path) -> None:
+    """Few tests, compiled code among them: that they pass is the suite's own affair, of which this is a part."""
+    part = ("tests/unit/execgate/wire/test_frame_parser.py", "tests/unit/gateway/test_delivery.py")
+    run([str(clone / "run"), "test", "--", *part], timeout_s=600)
 
 
 def test_nothing_made_by_the_verbs_would_be_committed(clone: Path) -> None:

@@ -1,7 +1,9 @@
 """`/metrics` of real processes: the figures are what clients saw, sums never fall, and promtool finds no fault."""
 
+import json
 import os
 import signal
+import time
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -140,6 +142,27 @@ def test_a_publishers_figures(tmp_path: Path) -> None:
         assert {key: samples[f"execgate_publisher_{key[0]}", key[1]] for key in expected} == expected
         assert 1 <= samples["execgate_publisher_journal_commit_duration_seconds_count", ""] <= 4
         assert get(address, "/readyz") == (200, "ready\n")
+
+
+def test_top_shows_a_gateway_its_rates_and_what_does_not_answer() -> None:
+    with scripted(*FREE) as (served, feed), served.client() as client:
+        client.subscribe()
+        address = served.facts["metrics"]
+        with running("top", "--url", address, "--once", "--json", "--interval", "1") as top:
+            for _ in range(40):  # some of them between its two looks
+                feed.updates(1)
+                client.seqs(1)
+                if top.popen.poll() is not None:
+                    break
+                time.sleep(0.05)
+            assert top.wait() == 0
+        (row,) = json.loads(top.stdout[-1])["gateways"]
+        assert (row["name"], row["ready"], row["subscribers"]) == (address, 1, 1)
+        assert row["deliveries_per_s"] > 0
+        assert row["age_p99_s"] > 0
+        with running("top", "--url", address, "--url", "127.0.0.1:1", "--once", "--interval", "0.1") as top:
+            assert top.wait() == 1
+        assert top.stdout[-1] == "127.0.0.1:1: Connection refused"
 
 
 @pytest.mark.parametrize("program", ["gateway", "publisher"])

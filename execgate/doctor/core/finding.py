@@ -7,8 +7,8 @@ from typing import Any
 OK, NOTE, LIMITS, WRONG, UNKNOWN = "ok", "note", "LIMITS", "WRONG", "unknown"
 """Fine; worth knowing; too few connections; misinstalled; could not be read."""
 SERVER, CLIENT = "server", "client"
-"""Whose connections a limit counts: those that a gateway takes, or those that leave this machine for one address (of
-a load generator, or of a proxy to the gateways behind it)."""
+"""Whose connections a limit counts: those that a gateway takes, and those that leave this machine for one address:
+of a load generator, or of a proxy to the gateways behind it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,15 +75,13 @@ def test_updates_are_pushed_at_the_rate_that_is_searched_for(tmp_path: Path) -> 
     load = ("--var", "rate", "--ingest", ingest, "--subscribers", "2", "--start", "200", "--most", "200")
     with serving(tmp_path, "--source", "ingest", "--ingest", ingest) as url:
         told, _, words = find(url, tmp_path, *load, "--slo", "lost==0,p50<30s")
-    assert len(told["trials"]) == 3, words
     for one in told["trials"]:
         delivered_per_s = one["rates"]["delivered_per_s"]
-        assert delivered_per_s > 100, "somebody pushes, however busy the machine is"
-        if (
-            one["outcome"] == "held"
-        ):  # two subscribers at 200 a second; half a second is short, and its edges count
-            assert delivered_per_s == pytest.approx(400, rel=0.2), words
-    assert told["knee"]["is_lower_bound"]
+        assert delivered_per_s > one["value"] / 2, f"somebody pushes, however busy the machine is: {words}"
+        if one["outcome"] == "held":  # two subscribers; half a second is short, and its edges count
+            assert delivered_per_s == pytest.approx(2 * one["value"], rel=0.2), words
+    if {one["outcome"] for one in told["trials"]} == {"held"}:
+        assert (told["knee"]["low"], told["knee"]["is_lower_bound"], len(told["trials"])) == (200, True, 3), words
 
 
 def test_a_signal_ends_it_with_what_is_known(tmp_path: Path) -> None:

@@ -94,9 +94,7 @@ def _units(found: Installation) -> Iterator[Finding]:
         ", ".join(UNITS),
         NOTE if missing else OK,
         "restarts, watchdog, limits: nobody starts the daemons" if missing else "nothing",
-        f"cp {' '.join(f'etc/systemd/{unit}' for unit in missing)} /etc/systemd/system/; systemctl daemon-reload"
-        if missing
-        else "",
+        "sudo ./run install, in a clone: docs/operations.md" if missing else "",
     )
 
 

@@ -21,7 +21,7 @@ KERNEL_PAGES = 4
 SLOW_BUFFER_BYTES = 16 * 2**20
 """The most that one slow client may hold in a send buffer, before it is a matter of note."""
 SYSCTL_FILE = "etc/sysctl.d/60-execgate.conf"
-SYSCTL_FIX = f"{SYSCTL_FILE} does this: copy it to /etc/sysctl.d/, then: sysctl --system"
+SYSCTL_FIX = f"{SYSCTL_FILE} does this: sudo ./run install, or copy it to /etc/sysctl.d/; then: sysctl --system"
 
 
 @dataclass(frozen=True, slots=True)

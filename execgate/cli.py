@@ -13,6 +13,7 @@ COMMANDS = {
     "publisher": ("publisher.app", "stamps execution updates and pushes them over ZeroMQ"),
     "gateway": ("gateway.app", "fans updates out to WebSocket clients and answers their orders"),
     "loadgen": ("loadgen.app", "drives a server with many clients and measures what they see"),
+    "doctor": ("execgate.doctor", "says what limits this machine, and what to set"),
     "keygen": ("execgate.keygen", "makes a pair of CURVE keys for links off the machine"),
     "audit": ("execgate.audit.app", "holds what clients recorded against a publisher's journal"),
     "top": ("execgate.top", "shows what gateways and publishers do right now, on one screen"),

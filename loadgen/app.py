@@ -7,8 +7,9 @@ from execgate.service import lifecycle, logs, options
 from execgate.service.exits import EXIT_OK
 from execgate.service.lifecycle import Stop
 from execgate.wire.errors import UsageError
+from loadgen.capacity import find_capacity
 from loadgen.classic import run_classic
-from loadgen.config import ClassicConfig, OrdersConfig, RunConfig
+from loadgen.config import CapacityConfig, ClassicConfig, OrdersConfig, RunConfig
 from loadgen.report import compare_main, report_main
 from loadgen.run import run_load
 
@@ -19,6 +20,7 @@ Drives a WebSocket server with many clients and measures what they see.
 
 commands:
   run                  subscribers and orders as an open loop, kept in a folder, with a verdict
+  find-capacity        the highest load at which the server still holds what you demand of it
   report RUN           a run's folder as a page with charts, JSON, CSV or Markdown
   compare A B          two sets of runs: which differences are real
   classic2012 pubsub   subscribers that time and check every update, 100 more every 15 s, as in 2012
@@ -104,8 +106,30 @@ def _run(words: list[str]) -> int:
     return lifecycle.run(PROGRAM, run)
 
 
+def _find_capacity(words: list[str]) -> int:
+    config = options.load(
+        CapacityConfig,
+        f"{PROGRAM} find-capacity",
+        words,
+        os.environ,
+        description="Search for the highest load at which a server holds an SLO, and for what limits it.",
+        examples=(
+            "  execgate loadgen find-capacity --slo 'p99<50ms,lost==0' --server-pid $(pidof -s node)\n"
+            "  execgate loadgen find-capacity --var orders --slo 'order.p99<20ms,orders_unanswered==0'\n"
+            "  execgate loadgen find-capacity --var rate --ingest tcp://127.0.0.1:5553 --subscribers 200"
+        ),
+    )
+    logs.set_up(config.log_level)
+
+    async def run(stop: Stop) -> int:
+        return await find_capacity(config, words, stop)
+
+    return lifecycle.run(f"{PROGRAM} find-capacity", run)
+
+
 COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "run": _run,
+    "find-capacity": _find_capacity,
     "report": report_main,
     "compare": compare_main,
     "classic2012": _classic,

@@ -22,14 +22,16 @@ _GIT_TIMEOUT_S = 5.0
 _PACKAGES = ("psutil", "tornado", "ujson", "uvloop")
 
 
-def describe_run(config: RunConfig, name: str, arguments: Sequence[str], start_s: float) -> dict[str, Any]:
+def describe_run(
+    config: RunConfig, name: str, arguments: Sequence[str], start_s: float, *, command: str = "run"
+) -> dict[str, Any]:
     """Return the manifest of a run that begins at `start_s`, in seconds since 1970."""
     return {
         "format": FORMAT,
         "name": name,
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(start_s)),
         "start_s": start_s,
-        "command": shlex.join(["execgate", "loadgen", "run", *arguments]),
+        "command": shlex.join(["execgate", "loadgen", command, *arguments]),
         "config": {
             field.name.rstrip("_"): _plain(getattr(config, field.name)) for field in dataclasses.fields(config)
         },

@@ -139,18 +139,49 @@ def _side(name: str) -> tuple[list[Report], list[str]]:
 
 def page(run: StoredRun, report: Report) -> str:
     """Return the report as one HTML page that needs nothing else."""
-    files = resources.files("loadgen.page")
-    parts = {name: files.joinpath(name).read_text(encoding="utf-8") for name in _PARTS.values()}
     together = ceil(sum(1 for _ in run.records()) / MOST_POINTS)
     data = {"points": list(_points(run, together)), "curves": curves(report.figures)}
-    manifest, tables = report.manifest, report.tables()
+    told = f"{report.figures.measured.seconds:.1f} s measured"
+    return _fill("Run", report.manifest, report.verdict.level, report.verdict.level, told, report.tables(), data)
+
+
+def capacity_page(told: Mapping[str, Any], tables: Sequence[Table]) -> str:
+    """Return the page of a search for capacity.
+
+    Args:
+        told: `Capacity.told`.
+        tables: what is told of it.
+    """
+    knee = told["knee"]
+    load = {"unit": told["unit"], "points": told["curve"], "knee": knee["low"]}
+    trials = f"{len(told['trials'])} trials, {', '.join(told['slo'])}"
+    mark = "VALID" if knee["confidence"] in ("high", "fair") else "SUSPECT"
+    return _fill(
+        "Capacity", told["run"], told["words"], mark, trials, tables, {"points": [], "curves": {}, "load": load}
+    )
+
+
+def _fill(
+    what: str,
+    manifest: Mapping[str, Any],
+    words: str,
+    mark: str,
+    measured: str,
+    tables: Sequence[Table],
+    data: Mapping[str, Any],
+) -> str:
+    """Return a page: `words` in the colour of the verdict `mark`, two tables, the charts of `data`, the rest."""
+    files = resources.files("loadgen.page")
+    parts = {name: files.joinpath(file).read_text(encoding="utf-8") for name, file in _PARTS.items()}
     return string.Template(files.joinpath("report.html").read_text(encoding="utf-8")).substitute(
-        {name: parts[file] for name, file in _PARTS.items()},
+        parts,
+        what=what,
         name=escape(str(manifest["name"])),
         started=escape(str(manifest["started"])),
         command=escape(str(manifest["command"])),
-        seconds=f"{report.figures.measured.seconds:.1f}",
-        verdict=report.verdict.level,
+        measured=escape(measured),
+        words=escape(words),
+        mark=mark,
         first_tables=as_html(tables[:2]),
         tables=as_html([*tables[2:], _described(manifest)]),
         # Inside of a script element "<" may begin its end.

@@ -81,7 +81,7 @@ class Health:
     def take(self, record: Record) -> Record:
         """Return what is to be added to the record that was just taken."""
         seconds = record["seconds"]
-        busy, steal = self._machine.take()
+        busy, steal, softirq = self._machine.take()
         waiting_bytes = self._queue.take()
         offset_us, self._wall_offset_us = self._wall_offset_us, self._crowd.wall_offset_us
         to_each = record["data_bytes"] / record["connected"] if record["connected"] else 0.0
@@ -89,6 +89,7 @@ class Health:
             "cpu_share": round(record["cpu_s"] / seconds, 4),
             "machine_busy_share": round(busy, 4),
             "steal_share": round(steal, 4),
+            "softirq_share": round(softirq, 4),
             "behind_us": max(paced.take_worst_us() for paced in self._paced),
             "clock_step_us": self._wall_offset_us - offset_us,
             # By Little's law: what waits in a socket, over what passes through it.
@@ -96,7 +97,11 @@ class Health:
         }
         if self._servers is not None:
             cpu_s, rss_bytes = self._servers.take()
-            health |= {"server_cpu_s": round(cpu_s, 6), "server_rss_bytes": rss_bytes}
+            health |= {
+                "server_cpu_s": round(cpu_s, 6),
+                "server_thread_share": round(self._servers.busiest_thread_s / seconds, 4),
+                "server_rss_bytes": rss_bytes,
+            }
         return health
 
 

@@ -23,8 +23,8 @@ class MachineWatch:
     def __init__(self) -> None:
         self._before = psutil.cpu_times()
 
-    def take(self) -> tuple[float, float]:
-        """Return the share in which no core was idle, and that which the hypervisor took for others (steal)."""
+    def take(self) -> tuple[float, float, float]:
+        """Return shares: busy (not idle), stolen (by the hypervisor for others), handling packets (softirq)."""
         now, before = psutil.cpu_times(), self._before
         self._before = now
         spent = {name: getattr(now, name) - getattr(before, name) for name in now._fields}
@@ -32,9 +32,9 @@ class MachineWatch:
             spent.pop(counted_twice, None)
         total = sum(spent.values())
         if total <= 0:
-            return 0.0, 0.0
+            return 0.0, 0.0, 0.0
         idle = spent["idle"] + spent.get("iowait", 0.0)
-        return 1 - idle / total, spent.get("steal", 0.0) / total
+        return 1 - idle / total, spent.get("steal", 0.0) / total, spent.get("softirq", 0.0) / total
 
 
 class ReceiveQueue:

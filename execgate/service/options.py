@@ -209,6 +209,20 @@ def shown(field: "dataclasses.Field[Any]", value: Any) -> str:
     return str(value).removesuffix(".0") if isinstance(value, float) else str(value)
 
 
+def arguments_of(config: Any) -> list[str]:
+    """Return the flags that make another process' config the same, whatever its environment says."""
+    words: list[str] = []
+    for field in dataclasses.fields(config):
+        flag, value = flag_of(field), getattr(config, field.name)
+        if field.default is False:
+            words.append(flag if value else flag.replace("--", "--no-", 1))
+        elif field.metadata["repeatable"]:
+            words += [word for item in value for word in (flag, str(item))]
+        elif value is not None:
+            words += [flag, shown(field, value)]
+    return words
+
+
 def parse(field: "dataclasses.Field[Any]", origin: str, raw: str | Sequence[str]) -> Any:
     """Return the value of `field` that `raw` says.
 

@@ -77,11 +77,16 @@ class ProcessTrees:
     """CPU and memory of some processes and of everything that they started, while they live.
 
     Memory that processes share is counted in each.
+
+    Attributes:
+        busiest_thread_s: CPU seconds of the thread that used most, between the last two calls of `take`.
     """
 
     def __init__(self, pids: Iterable[int]) -> None:
         self._pids = tuple(pids)
         self._cpu_s: dict[int, float] = {}
+        self._thread_s: dict[int, float] = {}
+        self.busiest_thread_s = 0.0
 
     def take(self) -> tuple[float, int]:
         """Return the CPU seconds used since the last call, and resident bytes now.
@@ -90,17 +95,21 @@ class ProcessTrees:
         """
         used_s, rss_bytes = 0.0, 0
         seen: dict[int, float] = {}
+        threads: dict[int, float] = {}
         for process in self._processes():
             try:
                 with process.oneshot():
                     times = process.cpu_times()
                     rss_bytes += process.memory_info().rss
+                    threads |= {one.id: one.user_time + one.system_time for one in process.threads()}
             except psutil.Error:
                 continue
             cpu_s = times.user + times.system
             used_s += cpu_s - self._cpu_s.get(process.pid, cpu_s)
             seen[process.pid] = cpu_s
-        self._cpu_s = seen
+        known = self._thread_s
+        self.busiest_thread_s = max((now_s - known.get(one, now_s) for one, now_s in threads.items()), default=0.0)
+        self._cpu_s, self._thread_s = seen, threads
         return used_s, rss_bytes
 
     def _processes(self) -> list[psutil.Process]:

@@ -30,7 +30,10 @@ LATENCIES = {  # name -> (histogram of a record, what it is)
     "connect_service": ("connect_us", "time to connect, from the attempt that succeeded"),
 }
 _GREATEST = ("behind_us", "loop_lag_us", "clock_step_us", "cpu_share", "rss_bytes", "server_rss_bytes")
-_TIME_SHARES = ("cpu_share", "steal_share", "machine_busy_share", "receive_wait_us")
+_TIME_SHARES = (
+    *("cpu_share", "steal_share", "softirq_share", "machine_busy_share", "receive_wait_us"),
+    "server_thread_share",
+)
 _STREAM_COUNTS = ("delivered", "gaps", "missing", "told_gaps", "told_missing", "duplicates", "reorders")
 _ENDS = ("answered", "rejected", "timed_out", "disconnected")
 
@@ -91,7 +94,7 @@ class Figures:
     def _add_health(self, record: Mapping[str, Any]) -> None:
         self.records += 1
         for name in _TIME_SHARES:
-            self._time[name] += record[name] * record["seconds"]
+            self._time[name] += record.get(name, 0) * record["seconds"]
         for name in _GREATEST:
             if record.get(name) is not None:
                 self._greatest[name] = max(self._greatest.get(name, 0), abs(record[name]))
@@ -156,12 +159,14 @@ class Figures:
                 "receive_wait_us": round(self.mean("receive_wait_us")),
                 "clock_step_us": int(self.greatest("clock_step_us")),
                 "steal_share": round(self.mean("steal_share"), 4),
+                "softirq_share": round(self.mean("softirq_share"), 4),
                 "machine_busy_share": round(self.mean("machine_busy_share"), 4),
             },
             "server": None
             if self._server_cpu_s is None or not seconds
             else {
                 "cpu_share": round(self._server_cpu_s / seconds, 4),
+                "thread_share": round(self.mean("server_thread_share"), 4),
                 "rss_bytes": int(self.greatest("server_rss_bytes")),
             },
         }

@@ -122,11 +122,13 @@ def _health(figures: Mapping[str, Any]) -> Table:
         ("load generator: behind its schedule, greatest", f"{milliseconds(client['behind_us'])} ms"),
         ("load generator: updates waited unread, mean", f"{milliseconds(client['receive_wait_us'])} ms"),
         ("machine: busy / stolen, mean", f"{client['machine_busy_share']:.0%} / {client['steal_share']:.1%}"),
+        ("machine: handling packets (softirq), mean", f"{client['softirq_share']:.0%}"),
         ("machine: clock moved in a record, greatest", f"{milliseconds(client['clock_step_us'])} ms"),
     ]
     if server is not None:
         rows += [
             ("server: CPU, mean (100 % is one core)", f"{server['cpu_share']:.0%}"),
+            ("server: CPU of its busiest thread, mean", f"{server['thread_share']:.0%}"),
             ("server: memory, greatest", mebibytes(server["rss_bytes"])),
         ]
     return Table("Who worked", ("", ""), rows)

@@ -37,6 +37,20 @@
     return { ink: value("--soft"), line: value("--line"), lines: [0, 1, 2, 3, 4, 5].map((n) => value(`--c${n}`)) };
   }
 
+  // Draws a line up from a value of x, to mark it.
+  function upright(chart, value) {
+    const at = chart.valToPos(value, "x", true);
+    const { ctx, bbox } = chart;
+    ctx.save();
+    ctx.strokeStyle = colours().ink;
+    ctx.setLineDash([6, 4]);
+    ctx.beginPath();
+    ctx.moveTo(at, bbox.top);
+    ctx.lineTo(at, bbox.top + bbox.height);
+    ctx.stroke();
+    ctx.restore();
+  }
+
   function draw(title, data, shown, x, logarithmic) {
     const section = document.createElement("section");
     const heading = document.createElement("h2");
@@ -50,11 +64,12 @@
       width: section.clientWidth - 34,
       height: 230,
       cursor: { sync: { key: x.sync } },
+      hooks: { draw: x.mark ? [(chart) => upright(chart, x.mark)] : [] },
       scales: { x: { time: false }, y: { distr: logarithmic ? 3 : 1 } },
       axes: [{ ...axis, values: x.ticks, splits: x.splits }, { ...axis, size: 62, values }],
       series: [{ label: x.label, value: (_chart, value) => x.value(value) },
         ...shown.map(({ label, colour }) => ({ label, stroke: lines[colour], width: 1.5, spanGaps: true,
-          points: { show: data[0].length < 3 }, value: (_chart, value) => number(value) }))],
+          points: { show: data[0].length < 3 || x.points }, value: (_chart, value) => number(value) }))],
     }, data, section));
   }
 
@@ -86,10 +101,22 @@
       value: label, splits: () => splits, ticks: (_chart, at) => at.map(label) }, true);
   }
 
+  function overLoad() {
+    const { unit, points, knee } = run.load;
+    const fields = [["p50_ms", "p50"], ["p99_ms", "p99"], ["slo_ms", "limit"]];
+    const shown = fields.map(([field, label], colour) => ({ field, label, colour }))
+      .filter(({ field }) => points.some((point) => point[field] !== null));
+    const data = [points.map((point) => point.value),
+      ...shown.map(({ field }) => points.map((point) => point[field] && Math.max(point[field], 0.001)))];
+    draw(`Latency in ms over the load; the upright line is the knee`, data, shown, { label: unit, sync: "load",
+      value: number, mark: knee, points: true, ticks: (_chart, splits) => splits.map(number) }, true);
+  }
+
   function drawAll() {
     for (const chart of made) chart.destroy();
     made = [];
     place.replaceChildren();
+    if (run.load && run.load.points.length) overLoad();
     if (!run.points.length) return;
     byPercentile();
     overTime();

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from execgate.wire.update import Kind
+from loadgen.core.tables import Table
+from loadgen.report import capacity_page
 from tests.harness import running
 from tests.integration.reference_server import reference_server, updates
 from tests.rig import gateway, scripted
@@ -193,6 +195,42 @@ CONTRAST = """
   return [...new Set(found)];
 })()
 """
+
+
+def test_the_page_of_a_search_for_capacity_draws_its_chart_from_itself_alone(
+    browser: Browser, tmp_path: Path
+) -> None:
+    points = [{"value": n, "p50_ms": n / 10, "p99_ms": n / 5, "slo_ms": 50.0} for n in (100, 200, 300)]
+    told = {
+        "run": {
+            "name": "a",
+            "started": "now",
+            "command": "x",
+            "machine": {},
+            "versions": {},
+            "git": None,
+            "config": {},
+        },
+        "words": "200 subscribers hold; 300 do not",
+        "unit": "subscribers",
+        "slo": ["p99<50ms"],
+        "knee": {"low": 200, "confidence": "high"},
+        "curve": points,
+        "trials": [],
+    }
+    path = tmp_path / "capacity.html"
+    path.write_text(capacity_page(told, [Table("Capacity", ("", ""), [("knee", "200")])]))
+    watched = Watched(browser, offline=True)
+    try:
+        watched.page.goto(f"file://{path}")
+        chart = watched.page.locator("#charts section").filter(has_text="Latency in ms over the load")
+        expect(chart.locator("canvas")).to_be_visible(timeout=STEP_MS)
+        for label in ("subscribers", "p50", "p99", "limit"):
+            expect(chart.locator(".u-legend .u-label").filter(has_text=label)).to_have_count(1)
+        assert watched.errors == []
+        assert watched.hosts == {""}, "nothing but the file"
+    finally:
+        watched.context.close()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -65,7 +65,7 @@ TOP = {
 
 def is_pure(module: str) -> bool:
     """Whether `module` has to be free of I/O, threads and clocks."""
-    return layer_of(module) in ("wire", "measure", "root") or "core" in module.split(".")[1:2]
+    return layer_of(module) in ("wire", "measure", "root") or "core" in module.split(".")[1:3]
 
 
 def imports_of(source: str, module: str, is_package: bool = False) -> Iterator[tuple[int, str]]:

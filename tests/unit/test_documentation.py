@@ -36,6 +36,7 @@ WITH_SETTINGS = {  # package -> the page that has a row for each of its settings
     "gateway": "docs/gateway.md",
     "loadgen": "docs/loadgen.md",
     "execgate.demo": "docs/loadgen.md",
+    "execgate.doctor": "docs/operations.md",
     "execgate.top": "docs/operations.md",
 }
 _LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)|!\[[^\]]*\]\(([^)\s]+)\)")

@@ -25,6 +25,13 @@ def test_it_lists_its_commands(words: list[str], capsys: pytest.CaptureFixture[s
             ["classic2012", "pubsub", "--url", "wss://h:0/ws"],
             "--url 'wss://h:0/ws': expected ws://HOST:PORT/PATH or wss:",
         ),
+        (["find-capacity", "--junit", "x"], "--junit is for one run"),
+        (["find-capacity", "--var", "rate"], "--ingest and --var rate go together"),
+        (["find-capacity", "--ingest", "ipc://x"], "--ingest and --var rate go together"),
+        (["find-capacity", "--var", "speed"], "--var 'speed': expected one of subscribers, rate, orders"),
+        (["find-capacity", "--slo", "p99<50ms,p98"], "--slo 'p99<50ms,p98': expected NAME"),
+        (["find-capacity", "--slo", "order.p99<1ms"], "--slo 'order.p99<1ms': about orders, and there is no"),
+        (["find-capacity", "--start", "0"], "--start '0': expected a whole number"),
         (["classic2012", "orders", "--max-rows", "0"], "--max-rows '0': expected a whole number"),
     ],
 )

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from execgate.service.options import (
+    arguments_of,
     environment_names,
     flag_of,
     load,
@@ -207,3 +208,15 @@ def test_parsers_take_what_they_say_and_refuse_the_rest(
     for text in bad:
         with pytest.raises(ValueError, match=r"^expected "):
             parse(text)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        Config(),
+        Config(max_rows=7, rate=0.1, volatile=True, feed=("x", "y z"), for_=2.0, mode="some"),
+    ],
+)
+def test_the_flags_of_a_config_make_the_same_one_whatever_the_environment_says(config: Config) -> None:
+    environment = {"EXECGATE_MAX_ROWS": "9", "EXECGATE_VOLATILE": "true", "EXECGATE_WAIT_S": "1"}
+    assert loaded(arguments_of(config), environment) == config

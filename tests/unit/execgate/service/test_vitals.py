@@ -72,6 +72,7 @@ def test_a_tree_of_processes_is_summed_up_while_it_lives() -> None:
         wait_until(lambda: len(trees._processes()) == 2, "the child runs")
         trees.take()
         wait_until(lambda: trees.take()[0] > 0, "the child's CPU is counted, which its parent does not use")
+        wait_until(lambda: trees.take()[0] > 0 and trees.busiest_thread_s > 0, "that of its thread too")
         _, rss_bytes = trees.take()
         assert rss_bytes > psutil.Process(parent.pid).memory_info().rss
     finally:

@@ -11,6 +11,7 @@ CALM = {
     "cpu_share": 0.2,
     "machine_busy_share": 0.3,
     "steal_share": 0.0,
+    "softirq_share": 0.02,
     "behind_us": 900,
     "clock_step_us": 1,
     "receive_wait_us": 20,

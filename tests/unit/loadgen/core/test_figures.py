@@ -64,8 +64,10 @@ def test_the_client_s_health_is_that_of_the_time_that_was_measured() -> None:
 
 def test_the_server_s_share_is_of_a_core() -> None:
     assert Figures([record()]).as_dict()["server"] is None
-    records = [record(seconds=2.0, server_cpu_s=3.0, server_rss_bytes=n) for n in (5, 4)]
-    assert Figures(records).as_dict()["server"] == {"cpu_share": 1.5, "rss_bytes": 5}
+    records = [
+        record(seconds=2.0, server_cpu_s=3.0, server_thread_share=n / 10, server_rss_bytes=n) for n in (5, 4)
+    ]
+    assert Figures(records).as_dict()["server"] == {"cpu_share": 1.5, "thread_share": 0.45, "rss_bytes": 5}
 
 
 def test_every_scalar_has_a_number() -> None:

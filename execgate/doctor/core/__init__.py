@@ -1,0 +1,1 @@
+"""PURE: what the doctor concludes from what it read."""

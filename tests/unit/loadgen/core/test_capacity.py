@@ -1,0 +1,141 @@
+"""What a trial of a search comes to, and how a search is told."""
+
+import re
+from typing import Any
+
+import pytest
+
+from loadgen.core.capacity import (
+    ORDERS,
+    RATE,
+    SUBSCRIBERS,
+    Trial,
+    bars,
+    curve,
+    in_words,
+    judge_trial,
+    limit_of,
+    tables,
+)
+from loadgen.core.figures import Figures
+from loadgen.core.limits import Limiting
+from loadgen.core.requirement import parse_requirement
+from loadgen.core.search import DONE, FAILED, HELD, UNBELIEVABLE, UNTOLD, Knee
+from loadgen.core.tables import as_text
+from loadgen.core.verdict import Plan, judge
+from tests.unit.loadgen.core.making import histogram, record
+
+P99 = parse_requirement("p99<50ms")
+
+
+def told(
+    *, requirements: tuple[str, ...] = ("p99<50ms",), count: int = 2000, us: int = 9_000, **fields: Any
+) -> Any:
+    """What `loadgen run --json` tells of one record."""
+    figures = Figures([record(delivery_us=histogram([us] * count), delivered=count, **fields)])
+    required = [parse_requirement(text) for text in requirements]
+    verdict = judge(Plan(2, figures.whole.counts()["clients"], 1.0), figures, required)
+    return {"figures": figures.as_dict(), "verdict": verdict.as_dict()}
+
+
+@pytest.mark.parametrize(
+    ("run", "outcome", "why"),
+    [
+        (told(), HELD, ""),
+        (told(us=60_000), FAILED, "p99<50ms: 60.0"),
+        (told(requirements=("lost==0",), missing=3), FAILED, "lost==0: 3"),
+        (told(cpu_share=0.9), UNBELIEVABLE, "short of CPU"),
+        (told(cpu_share=0.9, us=60_000), UNBELIEVABLE, "short of CPU"),
+        (told(count=900), UNTOLD, "p99<50ms: 900 samples"),
+        (told(seconds=0.2), UNTOLD, "measured 0.2 of 1 s"),
+        (
+            told(clients=3, errors={"connect handshake": 2}),
+            FAILED,
+            "1 of 3 clients were not connected when it ended",
+        ),
+        # Who was turned away was, however short of CPU the client may have been.
+        (told(clients=3, cpu_share=0.9), FAILED, "1 of 3 clients were not connected"),
+        (told(disconnects=1, errors={"closed 4108": 1}), FAILED, "1 of 2 clients .*closed 4108: 1"),
+        (told(connects=3, disconnects=1), HELD, ""),  # one came back
+        (told(clients=3, errors={"connect out of file descriptors": 1}), UNBELIEVABLE, "want of descriptors"),
+    ],
+)
+def test_a_trial_comes_to(run: Any, outcome: str, why: str) -> None:
+    found, told_why = judge_trial(run, None)
+    assert found == outcome
+    assert re.search(why, told_why) if why else told_why == ""
+
+
+@pytest.mark.parametrize(("due_per_s", "outcome"), [(2_000.0, HELD), (2_022.0, HELD), (2_023.0, FAILED)])
+def test_a_rate_that_was_not_delivered_is_none(due_per_s: float, outcome: str) -> None:
+    """2,000 came in a second, to two clients: one of each may have fallen beside it, and 1 % is given."""
+    assert judge_trial(told(), due_per_s)[0] == outcome
+
+
+def knee(low: int = 100, high: int | None = 110, *, lower: bool = False) -> Knee:
+    return Knee(low, high, lower, "high", f"{low} held 3 of 3", DONE)
+
+
+@pytest.mark.parametrize(
+    ("variable", "found", "words"),
+    [
+        (SUBSCRIBERS, knee(1_000, 1_100), "1,000 subscribers hold; 1,100 do not"),
+        (RATE, knee(1_000, 1_100, lower=True), "at least 1,000 updates/s hold; 1,100 do not"),
+        (ORDERS, knee(5, None, lower=True), "at least 5 orders/s hold"),
+        (ORDERS, knee(0, 1), "not even 1 orders/s hold"),
+        (ORDERS, knee(0, None, lower=True), "nothing was tried to the end"),
+    ],
+)
+def test_what_was_found_is_one_line(variable: str, found: Knee, words: str) -> None:
+    assert in_words(variable, found) == words
+
+
+def trials() -> list[Trial]:
+    made = []
+    for value, us in ((100, 9_000), (200, 80_000), (100, 11_000), (150, 30_000), (100, 10_000)):
+        run = told(us=us)
+        outcome, why = judge_trial(run, None)
+        made.append(Trial(value, outcome, why, run, f"{value}"))
+    return made
+
+
+def test_the_curve_has_the_middle_of_each_loads_trials_by_load() -> None:
+    points = curve(SUBSCRIBERS, trials(), P99)
+    assert [point["value"] for point in points] == [100, 150, 200]
+    assert [point["p99_ms"] for point in points] == pytest.approx([10, 30, 80], rel=0.01)
+    assert {point["slo_ms"] for point in points} == {50.0}
+    assert curve(ORDERS, trials(), None)[0]["p99_ms"] is None, "no orders, no latency of theirs"
+
+
+def test_a_terminal_has_a_bar_for_each_load_with_the_limit_and_the_knee_in_it() -> None:
+    lines = bars(SUBSCRIBERS, curve(SUBSCRIBERS, trials(), P99), P99, knee(150, 200)).splitlines()
+    assert lines[0] == "p99 in ms, by subscribers (|: the limit of p99<50ms)"
+    mark = lines[1].index("|")
+    assert [line.index("|") for line in lines[1:]] == [mark] * 3
+    lengths = [line.count("#") for line in lines[1:]]
+    assert lengths == sorted(lengths)
+    assert [line[mark - 1] == "#" for line in lines[1:]] == [False, False, True], "only what breaks it reaches it"
+    assert [line.endswith("<- the knee") for line in lines[1:]] == [False, True, False]
+
+
+def test_the_tables_tell_the_knee_each_trial_and_why_it_did_not_hold() -> None:
+    text = as_text(tables(SUBSCRIBERS, trials(), knee(150, 200), Limiting("client", "high", "95% of a core")))
+    assert "150 subscribers hold; 200 do not" in text
+    assert "client (confidence high): 95% of a core" in text
+    assert text.count("p99<50ms: 80") == 1
+    assert sum(line.endswith(HELD) for line in text.splitlines()) == 4
+
+
+@pytest.mark.parametrize(
+    ("conditions", "found"),
+    [
+        (["lost==0", "p99<50ms", "p50<1ms"], "p99<50ms"),
+        (["p99>1ms", "delivered_per_s<5"], None),
+        ([], None),
+    ],
+)
+def test_the_limit_in_the_chart_is_the_first_upper_one_of_a_latency(
+    conditions: list[str], found: str | None
+) -> None:
+    limit = limit_of([parse_requirement(one) for one in conditions])
+    assert (None if limit is None else str(limit)) == found

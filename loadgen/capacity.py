@@ -140,9 +140,7 @@ class Capacity:
         """Run a trial as a process; return what it told, None where it told nothing."""
         path = self._folder / f"{settings.name}.json"
         words = [*arguments_of(settings), "--run-dir", str(self._folder), "--json", str(path)]
-        most_s = (
-            settings.ramp_s + settings.warm_up + settings.for_ + settings.order_timeout_ms / 1000 + _OVERHEAD_S
-        )
+        most_s = settings.plan().seconds + settings.order_timeout_ms / 1000 + _OVERHEAD_S
         with (self._folder / LOG).open("ab") as log:
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "execgate", "loadgen", "run", *words),

@@ -6,6 +6,7 @@ from typing import Any
 
 from execgate.service.endpoints import parse_zmq_endpoint
 from execgate.service.options import one_of, option, positive_number, whole_number
+from loadgen.core.plan import Plan, steady_plan
 from loadgen.core.recorder import STALE_AFTER_S
 from loadgen.core.requirement import Requirement, parse_requirement
 from loadgen.core.target import Target, parse_target
@@ -171,7 +172,7 @@ class RunConfig(ClientConfig):
         """Check what no single option can know."""
         if not self.subscribers and self.orders_per_s is None:
             raise ValueError("--subscribers 0 without --orders-per-s: nothing to do")
-        seconds = self.ramp_s + self.warm_up + self.for_
+        seconds = self.plan().seconds
         if seconds / self.interval > MAX_INTERVALS:
             raise ValueError(
                 f"--for {self.for_:g}: {seconds:.0f} s make more than {MAX_INTERVALS} records of "
@@ -183,15 +184,16 @@ class RunConfig(ClientConfig):
             ):
                 raise ValueError(f"--require '{requirement}': {why}")
 
-    @property
-    def clients(self) -> int:
-        """How many there are in all."""
-        return self.subscribers + (self.order_clients if self.orders_per_s is not None else 0)
-
-    @property
-    def ramp_s(self) -> float:
-        """How long it takes until the last connection is begun."""
-        return self.clients / self.connect_rate
+    def plan(self) -> Plan:
+        """Return what is to be done, in all processes together."""
+        return steady_plan(
+            subscribers=self.subscribers,
+            order_clients=self.order_clients if self.orders_per_s is not None else 0,
+            connect_rate=self.connect_rate,
+            warm_up_s=self.warm_up,
+            measure_s=self.for_,
+            orders_per_s=self.orders_per_s or 0.0,
+        )
 
 
 _SLO = "p99<50ms,lost==0"

@@ -15,7 +15,7 @@ import psutil
 
 import execgate
 from loadgen.config import RunConfig
-from loadgen.core.verdict import Plan
+from loadgen.core.verdict import asked_of
 from loadgen.run_folder import FORMAT
 
 _GIT_TIMEOUT_S = 5.0
@@ -26,6 +26,7 @@ def describe_run(
     config: RunConfig, name: str, arguments: Sequence[str], start_s: float, *, command: str = "run"
 ) -> dict[str, Any]:
     """Return the manifest of a run that begins at `start_s`, in seconds since 1970."""
+    plan = config.plan()
     return {
         "format": FORMAT,
         "name": name,
@@ -35,7 +36,8 @@ def describe_run(
         "config": {
             field.name.rstrip("_"): _plain(getattr(config, field.name)) for field in dataclasses.fields(config)
         },
-        "plan": dataclasses.asdict(plan_of(config)),
+        "plan": dataclasses.asdict(asked_of(plan)),
+        "scenario": _plain(dataclasses.asdict(plan)),
         "git": _revision(Path(execgate.__file__).resolve().parents[1]),
         "versions": {
             "execgate": execgate.__version__,
@@ -53,15 +55,12 @@ def describe_run(
     }
 
 
-def plan_of(config: RunConfig) -> Plan:
-    """Return what the verdict needs of the settings."""
-    return Plan(config.subscribers, config.clients, config.for_, config.orders_per_s)
-
-
 def _plain(value: Any) -> Any:
     """Return a setting as JSON has it."""
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
     return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)
 
 

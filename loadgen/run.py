@@ -1,11 +1,7 @@
 """`execgate loadgen run`: an open loop against a server, kept in a run folder, with a verdict at the end.
 
-The phases of a run, by time alone, whatever the server does:
-
-    ramp      connections are begun at their rate: subscribers, then the clients that order
-    warm-up   the last connections stand, orders flow at their rate
-    measure   what latencies and rates are quoted of
-    drain     no more orders; those on their way are answered or time out
+The stages of a run are a plan's (`loadgen.core.plan`), by time alone, whatever the server does; behind the last
+one is the drain: no more orders; those on their way are answered or time out.
 
 Called by `app.py`. Each record is written, added to the figures and shown, in that order.
 """
@@ -14,14 +10,13 @@ import asyncio
 import sys
 import time
 from collections.abc import Sequence
-from itertools import islice
+from itertools import tee
 from pathlib import Path
 from random import Random
 
 import ujson
 
 from execgate.measure.classic import ClassicMetrics
-from execgate.measure.pacer import constant_rate
 from execgate.service.exits import EXIT_BROKEN, EXIT_FAILED, EXIT_INCOMPLETE, EXIT_INVALID, EXIT_OK
 from execgate.service.heap import Heap
 from execgate.service.lifecycle import Stop
@@ -29,9 +24,10 @@ from execgate.service.vitals import ProcessTrees
 from loadgen.classic import check_output, resolved
 from loadgen.config import RunConfig
 from loadgen.core import verdict as verdicts
-from loadgen.core.figures import DRAIN, MEASURE, RAMP, WARM_UP, Figures
+from loadgen.core.figures import DRAIN, Figures
 from loadgen.core.junit import junit_xml
 from loadgen.core.orders import OrderBook
+from loadgen.core.plan import Act, Plan, Stage
 from loadgen.core.recorder import Record
 from loadgen.core.report import Report, make_report
 from loadgen.core.screen import Progress
@@ -113,8 +109,11 @@ class LoadRun:
         broken: the first clients whose streams were not whole, and what was wrong; known once it is over.
     """
 
-    def __init__(self, config: RunConfig, stop: Stop, folder: RunFolder, live: Live, records: LineLog) -> None:
+    def __init__(
+        self, config: RunConfig, plan: Plan, stop: Stop, folder: RunFolder, live: Live, records: LineLog
+    ) -> None:
         self._config = config
+        self._plan = plan
         self._stop = stop
         self._folder = folder
         self._live = live
@@ -129,10 +128,12 @@ class LoadRun:
             write_record=records.write if records.is_open else None,
         )
         self._senders: list[OrderSender] = []
+        self._subscribers: dict[int, Subscriber] = {}  # by place
         self._turn = 0
-        orders = constant_rate(config.orders_per_s) if config.orders_per_s is not None else iter(())
-        self._connects = Paced(islice(constant_rate(config.connect_rate), config.clients), self._connect)
-        self._orders = Paced(orders, self._order)
+        self._clients = plan.clients_in(plan.stages[0])
+        self._changes, offsets = tee(plan.changes())
+        self._connects = Paced((change.offset_ns for change in offsets), self._change)
+        self._orders = Paced(plan.orders(), self._order)
         self._health = Health(config, self._crowd, (self._connects, self._orders))
         self._heap = Heap()
         self.figures = Figures()
@@ -144,16 +145,18 @@ class LoadRun:
         return self._crowd.failures
 
     async def run(self) -> None:
-        """Run all phases."""
-        config = self._config
+        """Run all stages."""
         self._heap.start()
         self._health.start()
         try:
-            self._connects.start(time.monotonic_ns())
-            if await self._phase(RAMP, config.ramp_s):
-                self._orders.start(time.monotonic_ns())
-                if await self._phase(WARM_UP, config.warm_up):
-                    await self._phase(MEASURE, config.for_)
+            start_s = time.monotonic()
+            self._connects.start(round(start_s * 1e9))
+            self._orders.start(round(start_s * 1e9))
+            for stage in self._plan.stages:
+                self._clients = self._plan.clients_in(stage)
+                if not await self._stage(stage, start_s):
+                    break
+                start_s += stage.seconds
             self._connects.stop()
             self._orders.stop()
             self._crowd.stop_sending()
@@ -163,19 +166,18 @@ class LoadRun:
             self._heap.stop()
             await self._crowd.close()
 
-    async def _phase(self, name: str, seconds: float) -> bool:
-        """Take records until the phase is over; return False where the end was asked for."""
-        start_s = time.monotonic()
-        end_s = due_s = start_s + seconds
+    async def _stage(self, stage: Stage, start_s: float) -> bool:
+        """Take records until the stage is over; return False where the end was asked for."""
+        end_s = due_s = start_s + stage.seconds
         stopped = False
         while not stopped and time.monotonic() < end_s:
-            # Whole intervals from the phase's start, however late the loop was; the last one may be shorter.
+            # Whole intervals from the stage's start, however late the loop was; the last one may be shorter.
             passed = int((time.monotonic() - start_s) / self._config.interval + 1e-6)
             due_s = min(start_s + (passed + 1) * self._config.interval, end_s)
             if end_s - due_s < self._config.interval / 2:
                 due_s = end_s
             stopped = await self._stop.wait(max(0.0, due_s - time.monotonic()))
-            self._take(name, time.monotonic() - start_s, seconds)
+            self._take(stage.name, stage.phase, time.monotonic() - start_s, stage.seconds)
         self._heap.settle(self._crowd.recorder.connected)
         return not stopped
 
@@ -188,17 +190,19 @@ class LoadRun:
             await asyncio.sleep(0.005)
             book.expire(time.monotonic_ns())
         self.broken = self._crowd.broken_streams()
-        self._take(DRAIN, time.monotonic() - start_s, most_s)
+        self._take(DRAIN, DRAIN, time.monotonic() - start_s, most_s)
 
-    def _connect(self, due_ns: int) -> None:
-        crowd = self._crowd
+    def _change(self, due_ns: int) -> None:
+        """Do what the plan says next: `_connects` has just come to it."""
+        crowd, change = self._crowd, next(self._changes)
         number = len(crowd.members)
-        if number < self._config.subscribers:
-            crowd.add(Subscriber(crowd, number), due_ns)
-            return
-        sender = OrderSender(crowd, number, self._config.max_rows)
-        self._senders.append(sender)
-        crowd.add(sender, due_ns)
+        if change.act is Act.JOIN:
+            self._subscribers[change.place] = subscriber = Subscriber(crowd, number)
+            crowd.add(subscriber, due_ns)
+        elif change.act is Act.JOIN_TO_ORDER:
+            sender = OrderSender(crowd, number, self._config.max_rows)
+            self._senders.append(sender)
+            crowd.add(sender, due_ns)
 
     def _order(self, due_ns: int) -> None:
         """The clients that are there take turns."""
@@ -208,17 +212,17 @@ class LoadRun:
         self._turn = (self._turn + 1) % len(self._senders)
         self._senders[self._turn].send_order(due_ns)
 
-    def _take(self, phase: str, phase_s: float, of_s: float) -> None:
+    def _take(self, stage: str, phase: str, stage_s: float, of_s: float) -> None:
         """End the interval under way: write it, add it up, show it."""
         record = self._crowd.take_record()
         self._metrics.take()
-        record = {"phase": phase, **record, **self._health.take(record)}
+        record = {"phase": phase, "stage": stage, **record, **self._health.take(record)}
         self._folder.write(record)
         self.figures.add(record)
-        progress = Progress(self._folder.path.name, phase, phase_s, of_s, self._config.clients)
+        progress = Progress(self._folder.path.name, stage, stage_s, of_s, self._clients)
         self._live.show(progress, record, self.figures)
         crowd = self._crowd
-        if crowd.all_given_up and not crowd.ever_connected and len(crowd.members) == self._config.clients:
+        if crowd.all_given_up and not crowd.ever_connected and len(crowd.members) >= self._clients:
             self._stop.request()
 
 
@@ -243,7 +247,7 @@ async def run_load(config: RunConfig, arguments: Sequence[str], stop: Stop) -> i
             LineLog("--records", config.records, flushes=False) as records,
             RunFolder(Path(config.run_dir) / name, manifest, start_s) as folder,
         ):
-            run = LoadRun(config, stop, folder, Live(quiet=config.quiet), records)
+            run = LoadRun(config, config.plan(), stop, folder, Live(quiet=config.quiet), records)
             await run.run()
             end = {"failures": run.failures, "broken_streams": run.broken}
             report = make_report(manifest, run.figures, end)

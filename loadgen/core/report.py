@@ -10,7 +10,7 @@ from typing import Any
 from loadgen.core.figures import Figures
 from loadgen.core.requirement import parse_requirement
 from loadgen.core.tables import Table, tables_of
-from loadgen.core.verdict import Plan, Verdict, judge
+from loadgen.core.verdict import Asked, Verdict, judge
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +49,6 @@ def make_report(manifest: Mapping[str, Any], figures: Figures, end: Mapping[str,
     Raises:
         ValueError, KeyError, TypeError: the manifest is none of ours.
     """
-    plan = Plan(**manifest["plan"])
+    asked = Asked(**manifest["plan"])
     requirements = [parse_requirement(text) for text in manifest["config"]["require"]]
-    return Report(manifest, figures, end, judge(plan, figures, requirements))
+    return Report(manifest, figures, end, judge(asked, figures, requirements))

@@ -6,9 +6,11 @@ are ours, not laws: each is where, in docs/loadgen.md's trials, figures began to
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import ceil
 from typing import Any
 
-from loadgen.core.figures import Figures
+from loadgen.core.figures import MEASURE, Figures
+from loadgen.core.plan import Plan
 from loadgen.core.requirement import Judged, Requirement
 
 VALID, SUSPECT, INVALID = "VALID", "SUSPECT", "INVALID"
@@ -52,13 +54,43 @@ MACHINE_BUSY = 0.97
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """What was asked for."""
+class Asked:
+    """What was asked for.
+
+    Attributes:
+        subscribers: the most that there were to be.
+        clients: that were to be connected all the time while it was measured.
+        measure_s: the seconds that were to be measured.
+        orders_per_s: on average over those; None for none.
+    """
 
     subscribers: int
     clients: int
     measure_s: float
     orders_per_s: float | None = None
+
+
+def asked_of(plan: Plan) -> Asked:
+    """Return what the verdict needs of a plan, which is the whole and no share."""
+    always: list[int] = []
+    measure_s = orders = 0.0
+    before = 0
+    for stage in plan.stages:
+        if stage.phase == MEASURE:
+            measure_s += stage.seconds
+            orders += stage.orders_per_s * stage.seconds
+            if stage.burst:
+                orders += stage.burst * ceil(stage.seconds / stage.burst_every_s)
+            there = 0 if stage.storm_over_s is not None else min(before, stage.subscribers)
+            # Others may be away: they drop their connections, or are closed for being slow.
+            always.append(sum(group.is_quoted for _, group in plan.places(there)) + plan.order_clients)
+        before = stage.subscribers
+    return Asked(
+        subscribers=max((stage.subscribers for stage in plan.stages), default=0),
+        clients=min(always, default=0),
+        measure_s=measure_s,
+        orders_per_s=orders / measure_s if orders else None,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,15 +140,15 @@ class Verdict:
         }
 
 
-def judge(plan: Plan, figures: Figures, requirements: Sequence[Requirement] = ()) -> Verdict:
+def judge(asked: Asked, figures: Figures, requirements: Sequence[Requirement] = ()) -> Verdict:
     """Judge a run that is over."""
-    reasons = [reason for reason in _reasons(plan, figures) if reason.level != VALID]
+    reasons = [reason for reason in _reasons(asked, figures) if reason.level != VALID]
     level = max((reason.level for reason in reasons), key=LEVELS.index, default=VALID)
     judged = tuple(requirement.judge(figures) for requirement in requirements)
-    return Verdict(level, tuple(reasons), tuple(_incomplete(plan, figures)), judged)
+    return Verdict(level, tuple(reasons), tuple(_incomplete(asked, figures)), judged)
 
 
-def _reasons(plan: Plan, figures: Figures) -> list[Reason]:
+def _reasons(asked: Asked, figures: Figures) -> list[Reason]:
     if not figures.records or not figures.whole.counts()["connects"]:
         return []  # nothing was measured that could be wrong
     told = figures.as_dict()
@@ -140,8 +172,8 @@ def _reasons(plan: Plan, figures: Figures) -> list[Reason]:
             STEAL_SHARE.level(client["steal_share"]),
             f"the hypervisor gave {client['steal_share']:.1%} of the machine's CPU time to others (steal)",
         ),
-        *_offered(plan, measured, figures.measured.seconds),
-        *_clocks(plan, client, measured),
+        *_offered(asked, measured, figures.measured.seconds),
+        *_clocks(asked, client, measured),
         *_receive_wait(client, figures),
     ]
     if client["machine_busy_share"] >= MACHINE_BUSY:
@@ -150,20 +182,21 @@ def _reasons(plan: Plan, figures: Figures) -> list[Reason]:
                 SUSPECT, f"the client's machine was {client['machine_busy_share']:.0%} busy: it waited for a core"
             )
         )
-    if figures.connected_low is not None and figures.connected_low < plan.clients:
+    if figures.connected_low is not None and figures.connected_low < asked.clients:
         text = (
-            f"only {figures.connected_low} of {plan.clients} clients were connected at some time while it measured"
+            f"only {figures.connected_low} of {asked.clients} clients were connected at some time "
+            "while it measured"
         )
         reasons.append(Reason(SUSPECT, text))
     return reasons
 
 
-def _offered(plan: Plan, measured: Mapping[str, Any], seconds: float) -> list[Reason]:
+def _offered(asked: Asked, measured: Mapping[str, Any], seconds: float) -> list[Reason]:
     """Was the load that was asked for also offered? An order that could not be sent was offered by nobody."""
-    if plan.orders_per_s is None or not seconds:
+    if asked.orders_per_s is None or not seconds:
         return []
     due = measured["orders_sent"] + measured["orders_unsent"]
-    scheduled = plan.orders_per_s * seconds
+    scheduled = asked.orders_per_s * seconds
     # One more or less falls on either side of the window.
     if due + 1 < 0.99 * scheduled - 1:
         return [Reason(INVALID, f"only {due} of {scheduled:.0f} scheduled orders came due in time")]
@@ -173,8 +206,8 @@ def _offered(plan: Plan, measured: Mapping[str, Any], seconds: float) -> list[Re
     return []
 
 
-def _clocks(plan: Plan, client: Mapping[str, Any], measured: Mapping[str, Any]) -> list[Reason]:
-    if not plan.subscribers:
+def _clocks(asked: Asked, client: Mapping[str, Any], measured: Mapping[str, Any]) -> list[Reason]:
+    if not asked.subscribers:
         return []  # only the latency of a delivery spans two clocks
     reasons = [
         Reason(
@@ -213,14 +246,14 @@ def _receive_wait(client: Mapping[str, Any], figures: Figures) -> list[Reason]:
     ]
 
 
-def _incomplete(plan: Plan, figures: Figures) -> list[str]:
+def _incomplete(asked: Asked, figures: Figures) -> list[str]:
     whole = figures.whole.counts()
     seconds = figures.measured.seconds
     found = []
     if not whole["connects"]:
         found.append("no client was ever connected")
-    elif plan.subscribers and not whole["delivered"]:
+    elif asked.subscribers and not whole["delivered"]:
         found.append("no update came: there is nothing to measure but the connections")
-    if seconds < plan.measure_s - 0.5 or not seconds:
-        found.append(f"measured {seconds:.1f} of {plan.measure_s:g} s")
+    if seconds < asked.measure_s - 0.5 or not seconds:
+        found.append(f"measured {seconds:.1f} of {asked.measure_s:g} s")
     return found

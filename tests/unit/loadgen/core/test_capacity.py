@@ -22,7 +22,7 @@ from loadgen.core.limits import Limiting
 from loadgen.core.requirement import parse_requirement
 from loadgen.core.search import DONE, FAILED, HELD, UNBELIEVABLE, UNTOLD, Knee
 from loadgen.core.tables import as_text
-from loadgen.core.verdict import Plan, judge
+from loadgen.core.verdict import Asked, judge
 from tests.unit.loadgen.core.making import histogram, record
 
 P99 = parse_requirement("p99<50ms")
@@ -34,7 +34,7 @@ def told(
     """What `loadgen run --json` tells of one record."""
     figures = Figures([record(delivery_us=histogram([us] * count), delivered=count, **fields)])
     required = [parse_requirement(text) for text in requirements]
-    verdict = judge(Plan(2, figures.whole.counts()["clients"], 1.0), figures, required)
+    verdict = judge(Asked(2, figures.whole.counts()["clients"], 1.0), figures, required)
     return {"figures": figures.as_dict(), "verdict": verdict.as_dict()}
 
 

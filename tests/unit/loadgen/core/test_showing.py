@@ -5,7 +5,7 @@ import re
 from loadgen.core.figures import Figures
 from loadgen.core.screen import Progress, line, screen
 from loadgen.core.tables import Table, as_html, as_markdown, as_text, tables_of
-from loadgen.core.verdict import Plan, judge
+from loadgen.core.verdict import Asked, judge
 from tests.unit.loadgen.core.making import histogram, record
 
 RECORD = record(
@@ -22,7 +22,7 @@ RECORD = record(
 )
 FIGURES = Figures([RECORD])
 PROGRESS = Progress("night", "measure", 1.0, 30.0, 3)
-VERDICT = judge(Plan(2, 3, 1.0, 40.0), FIGURES)
+VERDICT = judge(Asked(2, 3, 1.0, 40.0), FIGURES)
 
 
 def test_the_screen_has_rates_percentiles_faults_and_health_within_its_width() -> None:

@@ -9,15 +9,15 @@ from loadgen.core.figures import DRAIN, Figures
 from loadgen.core.junit import junit_xml
 from loadgen.core.report import make_report
 from loadgen.core.requirement import parse_requirement
-from loadgen.core.verdict import INVALID, SUSPECT, VALID, Plan, judge
+from loadgen.core.verdict import INVALID, SUSPECT, VALID, Asked, judge
 from tests.unit.loadgen.core.making import histogram, record
 
-PLAN = Plan(subscribers=2, clients=2, measure_s=4.0)
+PLAN = Asked(subscribers=2, clients=2, measure_s=4.0)
 GOOD: dict[str, Any] = {"delivered": 100, "delivery_us": histogram([5_000] * 100)}
-ORDERS = Plan(0, 2, 4.0, orders_per_s=100.0)
+ORDERS = Asked(0, 2, 4.0, orders_per_s=100.0)
 
 
-def run_of(plan: Plan = PLAN, *requirements: str, **fields: Any) -> Any:
+def run_of(plan: Asked = PLAN, *requirements: str, **fields: Any) -> Any:
     """Judge a run of four records that are good apart from `fields`."""
     figures = Figures(record(**{**GOOD, **fields}) for _ in range(4))
     return judge(plan, figures, [parse_requirement(text) for text in requirements])
@@ -56,7 +56,7 @@ def test_each_reason_has_its_limits(fields: dict[str, Any], level: str, reason: 
 
 def test_one_bad_record_of_many_is_suspect() -> None:
     records = [record(**GOOD) for _ in range(19)] + [record(**GOOD, loop_lag_us=30_000)]
-    assert judge(Plan(2, 2, 20.0), Figures(records)).level == SUSPECT
+    assert judge(Asked(2, 2, 20.0), Figures(records)).level == SUSPECT
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_a_clock_is_of_no_concern_to_orders() -> None:
 
 
 def test_a_run_that_was_cut_short_or_reached_nobody_is_incomplete() -> None:
-    assert judge(Plan(2, 2, 9.0), Figures([record(**GOOD)])).incomplete == ("measured 1.0 of 9 s",)
+    assert judge(Asked(2, 2, 9.0), Figures([record(**GOOD)])).incomplete == ("measured 1.0 of 9 s",)
     assert "no update came" in run_of(delivered=0, delivery_us={}).incomplete[0]
     nobody = judge(PLAN, Figures([record("ramp", connects=0)]))
     assert nobody.incomplete[0] == "no client was ever connected"

@@ -4,6 +4,7 @@ from benchmarks.case import Case, Column
 from benchmarks.columns import ACCEPT, CORE, COST, FAILED, FANOUT, MEMORY, P50, P99, SHARE
 from benchmarks.compression import COMPRESSION, COMPRESSION_UPDATE
 from benchmarks.feeder import FULL_FROM_BYTES
+from benchmarks.heritage import HERITAGE
 from benchmarks.knee import KNEE
 from benchmarks.lagging import SLOW, STUCK
 from benchmarks.overload import OVERLOAD
@@ -100,6 +101,7 @@ _ALL = (
     TLS,
     COMPRESSION,
     COMPRESSION_UPDATE,
+    HERITAGE,
 )
 
 CASES = {case.name: case for case in _ALL}

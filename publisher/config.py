@@ -208,7 +208,7 @@ class PublisherConfig:
     )
     retain_bytes: int | None = option(
         None,
-        "bytes of payload kept for replay (default 64 MiB in memory, 4 GiB in a journal)",
+        "bytes kept for replay: of payload in memory, of the file in use in a journal (default 64 MiB, and 4 GiB)",
         parse=whole_number(1),
         metavar="BYTES",
     )

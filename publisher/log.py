@@ -29,7 +29,7 @@ class Retention:
 
     Attributes:
         max_updates: in number.
-        max_bytes: of payload.
+        max_bytes: of payload in memory, of pages in use in a journal (`publisher.journal.tidying`).
         max_age_s: by their `ts_us`; None is no bound.
         max_keys: topics and keys of which the newest update is kept beyond all this.
     """

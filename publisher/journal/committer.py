@@ -18,6 +18,7 @@ from execgate.service.logs import Throttle
 from publisher.journal.checkpointer import Checkpointer
 from publisher.journal.schema import explain
 from publisher.journal.store import Store
+from publisher.journal.tidying import PIECE
 from publisher.log import Entry
 
 GROUP_UPDATES = 2_048
@@ -27,12 +28,16 @@ PACE_S = 0.002
 """Groups begin so far apart: at 10,000 updates a second without it an update costs 78 us of CPU, with it 42."""
 RETRY_S = 0.25
 """Between two attempts to commit a group."""
+TIDY_EVERY_S = 0.02
+"""In a busy time: a piece holds the next group up, and a bound that was lowered asks for thousands of them."""
 PAUSE_S = 1.0
 """The longest wait for entries; after it there is time to tidy up."""
 QUIET_PAUSES = 10
 """Pauses after which all is put on disk: not at each, since the first update after it costs an fsync."""
 _CHECKPOINT_BYTES = 4 * 1024 * 1024
-"""Of payload committed since the last checkpoint."""
+"""Of payload committed since the last checkpoint, and of pieces of tidying."""
+_PIECE_BYTES = 256 * 1024
+"""What a piece of tidying writes, about."""
 
 _LOG = logging.getLogger("publisher.journal")
 
@@ -73,6 +78,8 @@ class Committer(threading.Thread):
         self._throttle = Throttle(_LOG, 10.0)
         self._bytes = 0
         self._pauses = 0
+        self._untidied = 0  # updates committed since
+        self._tidy_at_s = 0.0
 
     def put(self, entry: Entry) -> None:
         """Take the next entry; the caller bounds what waits."""
@@ -98,7 +105,7 @@ class Committer(threading.Thread):
         if group:
             self._commit(group)
         self._pauses = 0 if group else self._pauses + 1
-        self._tidy(idle=not group)
+        self._tidy(sum(len(entry.updates) for entry in group))
         if group:
             rest_s = PACE_S - (time.monotonic() - began)
             if rest_s > 0:
@@ -142,19 +149,32 @@ class Committer(threading.Thread):
             self._failing(None)
         self._committed(group, self._store.floor)
 
-    def _tidy(self, *, idle: bool) -> None:
-        """Let the old go; in a pause all of it, and in a long one have everything on disk."""
+    def _tidy(self, committed: int) -> None:
+        """Let the old go, at least as fast as new has come; in a pause all of it, and in a long one settle."""
+        idle, now_s = not committed, time.monotonic()
+        self._untidied += committed
+        pieces = 0
+        if idle or now_s >= self._tidy_at_s:
+            pieces = 1 + self._untidied // PIECE
+            self._untidied, self._tidy_at_s = 0, now_s + TIDY_EVERY_S
         try:
-            with self._writing:
-                more = self._store.tidy(time.time_ns() // 1000, idle=idle)
-            while idle and more and self._waiting.empty():
+            while pieces or (idle and self._waiting.empty()):
                 with self._writing:
-                    more = self._store.tidy(time.time_ns() // 1000, idle=True)
+                    more = self._store.tidy(time.time_ns() // 1000, idle=idle)
+                if not more:
+                    break
+                pieces = max(pieces - 1, 0)
+                self._note_written(_PIECE_BYTES, idle=False)
             if self._pauses == QUIET_PAUSES:
                 with self._writing:
                     self._store.settle()
         except (sqlite3.Error, OSError) as error:  # nothing is lost by it
             self._throttle.warning("tidying failed reason=%s", explain(error))
+        self._note_written(0, idle=idle)
+
+    def _note_written(self, size: int, *, idle: bool) -> None:
+        """Have a checkpoint made when much is in the write-ahead log, or anything in a pause."""
+        self._bytes += size
         if self._bytes >= _CHECKPOINT_BYTES or (idle and self._bytes):
             self._bytes = 0
             self._checkpointer.wake()

@@ -14,6 +14,8 @@ from execgate.wire.errors import ExecgateError
 FILE_NAME = "journal.db"
 VERSION = 1
 _APPLICATION_ID = 0x58474A4C  # "XGJL", so that file(1) and we know whose it is
+INCREMENTAL = 2
+"""SQLite's number for a file that free pages can be cut off from; one that was made without must be made anew."""
 
 _TABLES = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
@@ -69,6 +71,7 @@ def prepare(connection: sqlite3.Connection) -> None:
         JournalError: it is another program's, or of another version.
         sqlite3.Error: it can't be read or written.
     """
+    connection.execute(f"PRAGMA auto_vacuum = {INCREMENTAL}")  # of a new file, hence before anything is in it
     connection.execute("PRAGMA journal_mode = WAL").fetchall()
     connection.execute("PRAGMA synchronous = FULL")
     (tables,) = one(connection, "SELECT count(*) FROM sqlite_master")

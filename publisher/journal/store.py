@@ -12,6 +12,7 @@ from pathlib import Path
 from execgate.wire.update import Update
 from publisher.journal import schema
 from publisher.journal.ceiling import CeilingFile, boot_id, read_ceiling
+from publisher.journal.checkpointer import MAX_WAL_BYTES
 from publisher.journal.recovery import recover
 from publisher.journal.schema import row_crc
 from publisher.journal.tidying import LAG, Tidying
@@ -66,9 +67,10 @@ class Store:
         self._connection = schema.connect(directory)
         try:
             schema.prepare(self._connection)
-            self._connection.execute(
-                "PRAGMA wal_autocheckpoint = 0"
-            )  # the checkpointer does it, on its own thread
+            # The checkpointer does it, on its own thread.
+            self._connection.execute("PRAGMA wal_autocheckpoint = 0")
+            # Whatever made it longer, a reader that took long: it is cut to this when it begins anew.
+            self._connection.execute(f"PRAGMA journal_size_limit = {MAX_WAL_BYTES}")
             self.recovered = found = recover(
                 self._connection, new_epoch, read_ceiling(directory), boot, retention.max_keys
             )
@@ -105,21 +107,25 @@ class Store:
         self._ceiling.publish(last)
 
     def tidy(self, now_us: int, *, idle: bool) -> bool:
-        """Let go of a piece of what is too old or too much; return whether there is more to do.
+        """Let go of a piece of what is too old or too much, and of space; return whether there is more to do.
 
         Raises:
-            sqlite3.Error: nothing was done; it may be tried again.
+            sqlite3.Error: it may be tried again.
         """
-        if not self._tidying.is_due(now_us, idle=idle):
+        tidying = self._tidying
+        is_due = tidying.is_due(now_us, idle=idle)
+        if not is_due and not tidying.spare_pages:
             return False
         self._set_synchronous(full=False)  # nothing is told by it; the next fsync takes it along
         try:
-            with self._transaction():
-                after = self._tidying.do_a_piece(now_us)
+            if is_due:
+                with self._transaction():
+                    after = tidying.do_a_piece(now_us)
+                tidying.conclude(after)
+            tidying.give_back()
         finally:
             self._set_synchronous(full=self._synced)
-        self._tidying.conclude(after)
-        return self._tidying.is_due(now_us, idle=idle)
+        return tidying.is_due(now_us, idle=idle) or tidying.spare_pages > 0
 
     def settle(self) -> None:
         """In a pause: have all on disk, so that not even a power failure from now on costs the epoch.

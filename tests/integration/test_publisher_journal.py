@@ -156,12 +156,12 @@ def test_retention_holds_while_it_runs(tmp_path: Path) -> None:
         publisher.ready()
         wait_until(lambda: inspect(tmp_path)["epochs"][0]["first"] > 2000, "updates are let go")
         (epoch,) = inspect(tmp_path)["epochs"]
-        assert epoch["updates"] < 3000
+        assert epoch["updates"] < 5000  # a group of 2,048 may just have come
         assert tool("verify", str(tmp_path)).returncode == 0
         assert publisher.stop() == 0
     with running(*arguments, "--rate", "5000", "--max-updates", "1", "--symbols", "3") as publisher:
         assert publisher.wait() == 0
-        publisher.wait_for(r"goes on seq=\d+ floor=[2-9]\d{3}")
+        publisher.wait_for(r"goes on seq=\d+ floor=([2-9]\d{3}|\d{5,})")
 
 
 def test_the_tools_work_while_it_runs_and_an_export_is_read_back(tmp_path: Path) -> None:

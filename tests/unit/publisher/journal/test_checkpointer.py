@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from publisher.journal import store as store_module
 from publisher.journal.checkpointer import Checkpointer
+from publisher.journal.schema import connect
 from tests.harness import wait_until
 from tests.unit.publisher.journal.making import extend, store
 
@@ -30,6 +32,31 @@ def test_a_long_log_is_begun_anew_while_commits_are_held(tmp_path: Path) -> None
             extend(one, 40)
         assert wal.stat().st_size == length  # written from its beginning again
     finally:
+        checkpointer.end()
+        one.close()
+
+
+def test_a_log_that_a_long_reader_made_too_long_is_cut_when_it_begins_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limit = 200_000
+    monkeypatch.setattr(store_module, "MAX_WAL_BYTES", limit)
+    one = store(tmp_path)
+    wal = tmp_path / "journal.db-wal"
+    checkpointer = Checkpointer(tmp_path, threading.Lock(), max_wal_bytes=limit)
+    reader = connect(tmp_path, read_only=True)
+    try:
+        reader.execute("BEGIN").execute("SELECT count(*) FROM updates").fetchone()
+        extend(one, 200)
+        checkpointer._checkpoint()  # moves nothing that the reader does not see
+        extend(one, 1)
+        assert wal.stat().st_size > 2 * limit
+        reader.close()
+        checkpointer._checkpoint()
+        extend(one, 1)
+        assert wal.stat().st_size <= limit
+    finally:
+        reader.close()
         checkpointer.end()
         one.close()
 

@@ -4,6 +4,7 @@ import asyncio
 import sqlite3
 import threading
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +13,18 @@ import pytest
 from execgate.wire.errors import UsageError
 from execgate.wire.update import Update
 from publisher.journal import disk
+from publisher.journal.committer import GROUP_UPDATES
 from publisher.journal.disk import DiskJournal
 from publisher.journal.store import Store
-from publisher.log import MAX_READ, Entry, Range
+from publisher.log import MAX_READ, Entry, Range, Retention
 from tests.unit.publisher.journal.making import ENDLESS, entry, update
 
 
 class Watched:
     """A journal, and what it published."""
 
-    def __init__(self, directory: Path, synced: bool = False) -> None:
-        self.journal = DiskJournal(directory, ENDLESS, 7, synced=synced)
+    def __init__(self, directory: Path, retention: Retention, synced: bool = False) -> None:
+        self.journal = DiskJournal(directory, retention, 7, synced=synced)
         self.published: list[Update] = []
 
     def append(self, *updates: Update, batch_id: bytes = b"") -> None:
@@ -34,9 +36,9 @@ class Watched:
         self.published += one.updates
 
 
-def on_a_loop(test: Callable[[Watched], Awaitable[None]], directory: Path) -> None:
+def on_a_loop(test: Callable[[Watched], Awaitable[None]], directory: Path, retention: Retention = ENDLESS) -> None:
     async def run() -> None:
-        watched = Watched(directory)
+        watched = Watched(directory, retention)
         try:
             await asyncio.wait_for(test(watched), 20)
         finally:
@@ -78,6 +80,18 @@ def test_entries_are_published_in_order_and_each_after_it_is_kept(tmp_path: Path
         assert watched.journal.newest() == [update(7, 299, key="k")]
 
     on_a_loop(test, tmp_path)
+
+
+def test_what_is_old_goes_as_fast_as_new_comes_however_large_the_groups_are(tmp_path: Path) -> None:
+    async def test(watched: Watched) -> None:
+        for first in range(1, 40 * GROUP_UPDATES, GROUP_UPDATES):
+            await watched.journal.room()
+            watched.append(*[update(7, seq) for seq in range(first, first + GROUP_UPDATES)])
+        assert await watched.journal.flush(10)
+        # What came within TIDY_EVERY_S is there yet: some groups. One piece each time would leave 30 of them.
+        assert watched.journal.floor > 20 * GROUP_UPDATES
+
+    on_a_loop(test, tmp_path, replace(ENDLESS, max_updates=1_000))
 
 
 def test_reads_are_bounded_in_number_and_bytes_and_go_no_further_than_what_is_published(tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """Retention and compaction on real SQLite, against a list of everything ever appended."""
 
 import shutil
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,13 +27,17 @@ def tidy_all(one: Store, now_us: int = 0) -> None:
 
 
 @pytest.mark.parametrize(
-    ("retention", "now_us", "first"),
+    (
+        "retention",
+        "now_us",
+        "first",
+    ),  # of bytes half: the empty tables of so small a file take more than the bound
     [
         (ENDLESS, 0, 1),
         (replace(ENDLESS, max_updates=5), 0, 16),
         (replace(ENDLESS, max_updates=1), 0, 20),
-        (replace(ENDLESS, max_bytes=4 * SIZE), 0, 17),
-        (replace(ENDLESS, max_bytes=4 * SIZE - 1), 0, 18),
+        (replace(ENDLESS, max_bytes=8 * SIZE), 0, 17),
+        (replace(ENDLESS, max_bytes=8 * SIZE - 1), 0, 18),
         (replace(ENDLESS, max_bytes=1), 0, 20),  # the newest is held in any case
         (replace(ENDLESS, max_age_s=0.005), 20_000, 15),  # update N is of N ms
         (replace(ENDLESS, max_age_s=1.0), 10_000_000, 20),
@@ -84,6 +90,91 @@ def test_the_space_of_deleted_updates_is_used_again(tmp_path: Path) -> None:
         sizes.append((tmp_path / "journal.db").stat().st_size)
     assert sizes[-1] <= sizes[1] * 1.1
     one.close()
+
+
+MIB = 1024 * 1024
+FULL = 18 * MIB
+BOUND = 4 * MIB
+
+
+def fill(one: Store, payload_bytes: int, *, tidies: bool) -> None:
+    """Append FULL bytes of updates, groups of 50."""
+    text = "x" * (payload_bytes - SIZE)
+    seq = one._last
+    for _ in range(FULL // payload_bytes // 50):
+        group = [update(7, number, key=f"k{number % 10}", text=text) for number in range(seq + 1, seq + 51)]
+        one.append([entry(group)])
+        seq += 50
+        if tidies:
+            one.tidy(0, idle=False)
+
+
+def file_bytes(one: Store, directory: Path) -> int:
+    one._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    return (directory / "journal.db").stat().st_size
+
+
+def greatest_bytes(one: Store) -> int:
+    """What docs/publisher.md promises of a file whose bound is BOUND."""
+    page_bytes = int(one._connection.execute("PRAGMA page_size").fetchone()[0])
+    return (BOUND * 65 // 64 + tidying.FREE_PAGES * page_bytes) * 16 // 15 + tidying.BITE_PAGES * page_bytes
+
+
+@pytest.mark.parametrize("payload_bytes", [300, 500, 2100, 5000])  # of 2,100 one is on each page of 4,096
+def test_the_bound_of_bytes_is_one_of_the_file(tmp_path: Path, payload_bytes: int) -> None:
+    one = store(tmp_path, replace(ENDLESS, max_bytes=BOUND), lag=10)
+    fill(one, payload_bytes, tidies=True)
+    assert one.floor > 1
+    assert BOUND * 0.7 < one._tidying._count_pages() <= BOUND * 65 // 64
+    assert file_bytes(one, tmp_path) < greatest_bytes(one)
+    one.close()
+
+
+def test_a_file_whose_bound_was_lowered_gets_smaller_in_bites(tmp_path: Path) -> None:
+    one = store(tmp_path)
+    fill(one, 4000, tidies=False)
+    assert file_bytes(one, tmp_path) > FULL
+    one.close()
+    one = store(tmp_path, replace(ENDLESS, max_bytes=BOUND), lag=10)
+    before, floor, bites = one._tidying.spare_pages, 0, 0
+    assert not before
+    while one.tidy(0, idle=False):
+        assert one.floor - floor <= tidying.PIECE + 1
+        floor, spare = one.floor, one._tidying.spare_pages
+        bites += spare > 0
+    assert bites > (FULL - greatest_bytes(one)) / 4096 / tidying.BITE_PAGES / 2
+    assert file_bytes(one, tmp_path) < greatest_bytes(one)
+    (found,) = one._connection.execute("PRAGMA integrity_check").fetchone()
+    assert found == b"ok"
+    last = one._last
+    assert [each.seq for each in contents(tmp_path, one)] == list(range(one.floor, last + 1))
+    one.close()
+
+
+def test_a_journal_that_was_made_without_goes_on_and_shrinks_once_it_is_made_anew(tmp_path: Path) -> None:
+    one = store(tmp_path)
+    fill(one, 4000, tidies=False)
+    one.close()
+    by_hand(tmp_path, "PRAGMA auto_vacuum = 0; VACUUM")
+    one = store(tmp_path, replace(ENDLESS, max_bytes=BOUND), lag=10)
+    tidy_all(one)
+    assert file_bytes(one, tmp_path) > FULL  # it stays at its peak, and what is free is used again
+    fill(one, 4000, tidies=False)
+    assert file_bytes(one, tmp_path) < FULL * 1.5
+    floor, last = one.floor, one._last
+    one.close()
+    by_hand(tmp_path, "PRAGMA auto_vacuum = INCREMENTAL; VACUUM")  # as docs/publisher.md says
+    one = store(tmp_path, replace(ENDLESS, max_bytes=BOUND), lag=10)
+    assert (one.recovered.begun_because, one.floor, one._last) == (None, floor, last)
+    assert file_bytes(one, tmp_path) > FULL
+    tidy_all(one)
+    assert file_bytes(one, tmp_path) < greatest_bytes(one)
+    one.close()
+
+
+def by_hand(directory: Path, script: str) -> None:
+    with closing(sqlite3.connect(directory / "journal.db")) as connection:
+        connection.executescript(script)
 
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

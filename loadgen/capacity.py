@@ -141,9 +141,9 @@ class Capacity:
         """Run a trial as a process; return what it told, None where it told nothing."""
         path = self._folder / f"{settings.name}.json"
         words = [*arguments_of(settings), "--run-dir", str(self._folder), "--json", str(path)]
-        most_s = (
-            settings.ramp_s + settings.warm_up + settings.for_ + settings.order_timeout_ms / 1000 + _OVERHEAD_S
-        )
+        ramp_s = (settings.subscribers + settings.order_clients) / settings.connect_rate
+        phases_s = ramp_s + settings.warm_up + settings.for_ + settings.order_timeout_ms / 1000
+        most_s = phases_s + _OVERHEAD_S
         with (self._folder / LOG).open("ab") as log:
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "execgate", "loadgen", "run", *words),

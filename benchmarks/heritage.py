@@ -34,8 +34,8 @@ HERITAGE = Case(
         "19,500, 1/s": _work(19_500, 1),
     },
     note="""\
-Two random rows of 2012 every 60 ms, which is the mean of its 10 to 110 ms. `lost` is what clients missed between two
-updates that they got; `delivered` is what came within the measured time: what a server has not sent by then, it has
-only promised.""",
+Two random rows of 2012 every 60 ms, which is the mean of its 10 to 110 ms. `lost` is what clients missed between
+two updates that they got; `delivered` is what came within the measured time: what a server has not sent then, it
+has only promised.""",
     beside="socketio",
 )

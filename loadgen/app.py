@@ -8,8 +8,9 @@ from execgate.service.exits import EXIT_OK
 from execgate.service.lifecycle import Stop
 from execgate.wire.errors import UsageError
 from loadgen.capacity import find_capacity
+from loadgen.capacity_config import CapacityConfig
 from loadgen.classic import run_classic
-from loadgen.config import CapacityConfig, ClassicConfig, OrdersConfig, RunConfig
+from loadgen.config import ClassicConfig, OrdersConfig, RunConfig
 from loadgen.report import compare_main, report_main
 from loadgen.run import run_load
 

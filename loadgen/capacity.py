@@ -20,8 +20,9 @@ from execgate.service.exits import EXIT_BROKEN, EXIT_FAILED, EXIT_INCOMPLETE, EX
 from execgate.service.lifecycle import Stop, child_environment
 from execgate.service.options import arguments_of
 from execgate.wire.errors import UsageError
+from loadgen.capacity_config import CapacityConfig
 from loadgen.classic import check_output
-from loadgen.config import CapacityConfig, RunConfig
+from loadgen.config import RunConfig
 from loadgen.core import capacity
 from loadgen.core.capacity import RATE, Trial
 from loadgen.core.limits import Host, Limiting, limiting

@@ -1,10 +1,8 @@
 """The settings of the load generator. Each field is a flag, an environment name and a line of docs/loadgen.md."""
 
-import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-from execgate.service.endpoints import parse_zmq_endpoint
 from execgate.service.options import one_of, option, positive_number, whole_number
 from loadgen.core.plan import Plan, steady_plan
 from loadgen.core.recorder import STALE_AFTER_S
@@ -194,96 +192,3 @@ class RunConfig(ClientConfig):
             measure_s=self.for_,
             orders_per_s=self.orders_per_s or 0.0,
         )
-
-
-_SLO = "p99<50ms,lost==0"
-SLO_OF = {"subscribers": _SLO, "rate": _SLO, "orders": "order.p99<50ms,orders_unanswered==0"}
-START_OF = {"subscribers": 100, "rate": 10, "orders": 100}
-"""What a search demands, and where it begins, unless something else is said; by what it varies."""
-
-
-def parse_slo(text: str) -> tuple[Requirement, ...]:
-    """Read conditions that are separated by commas.
-
-    Raises:
-        ValueError: says what was expected.
-    """
-    return tuple(parse_requirement(part) for part in text.split(","))
-
-
-@dataclass(frozen=True, slots=True)
-class CapacityConfig(RunConfig):
-    """What `find-capacity` takes: each trial is a `run` with the rest of these."""
-
-    connect_rate: float = option(
-        500.0, "connections a second that are begun, until all are", parse=positive_number, metavar="C"
-    )
-    for_: float = option(5.0, "seconds of a trial that are measured", parse=positive_number, metavar="S")
-    var: str = option(
-        "subscribers", "what is varied: subscribers, rate or orders", parse=one_of(*SLO_OF), metavar="WHAT"
-    )
-    slo: tuple[Requirement, ...] | None = option(
-        None,
-        "what must hold, conditions as for --require with commas between (default: "
-        f"{SLO_OF['subscribers']}; with --var orders {SLO_OF['orders']})",
-        parse=parse_slo,
-        metavar="CONDITIONS",
-        show=lambda slo: ",".join(map(str, slo)),
-    )
-    start: int | None = option(
-        None, "the load that is tried first (default: 100; with --var rate 10)", parse=whole_number(1), metavar="N"
-    )
-    most: int = option(
-        MAX_CLIENTS, "the highest load that is tried", parse=whole_number(1, MAX_CLIENTS), metavar="N"
-    )
-    within: float = option(
-        10.0,
-        "percent at most between the highest load that holds and the lowest that does not",
-        parse=positive_number,
-        metavar="P",
-    )
-    cool: float = option(2.0, "seconds of rest between two trials", parse=positive_number, metavar="S")
-    ingest: str | None = option(
-        None,
-        "with --var rate: the publisher's --ingest endpoint, into which updates are pushed",
-        parse=parse_zmq_endpoint,
-        metavar="ENDPOINT",
-    )
-
-    def __post_init__(self) -> None:
-        """Check what no single option can know, and each trial's own settings."""
-        for name in ("records", "junit"):
-            if getattr(self, name) is not None:
-                raise ValueError(f"--{name} is for one run; each trial's folder has what is made from its records")
-        if (self.var == "rate") != (self.ingest is not None):
-            raise ValueError("--ingest and --var rate go together: somebody has to push the updates")
-        try:
-            for value in (1, self.most):
-                self.trial(value, "trial")
-        except ValueError as error:
-            raise ValueError(str(error).replace("--require", "--slo")) from None
-
-    @property
-    def conditions(self) -> tuple[Requirement, ...]:
-        """What a trial must hold to."""
-        slo = parse_slo(SLO_OF[self.var]) if self.slo is None else self.slo
-        return (*slo, *self.require)
-
-    @property
-    def first(self) -> int:
-        """The load that is tried first."""
-        return START_OF[self.var] if self.start is None else self.start
-
-    def trial(self, value: int, name: str) -> RunConfig:
-        """Return the settings of one trial at the load `value`, in a folder called `name`.
-
-        Raises:
-            ValueError: they make no sense.
-        """
-        settings = {field.name: getattr(self, field.name) for field in dataclasses.fields(RunConfig)}
-        settings |= {"name": name, "require": self.conditions, "quiet": True}
-        if self.var == "subscribers":
-            settings["subscribers"] = value
-        elif self.var == "orders":
-            settings["orders_per_s"] = float(value)
-        return RunConfig(**settings)

@@ -19,10 +19,10 @@ from loadgen.core.capacity import (
 )
 from loadgen.core.figures import Figures
 from loadgen.core.limits import Limiting
+from loadgen.core.report import make_report
 from loadgen.core.requirement import parse_requirement
 from loadgen.core.search import DONE, FAILED, HELD, UNBELIEVABLE, UNTOLD, Knee
 from loadgen.core.tables import as_text
-from loadgen.core.verdict import Asked, judge
 from tests.unit.loadgen.core.making import histogram, record
 
 P99 = parse_requirement("p99<50ms")
@@ -33,9 +33,8 @@ def told(
 ) -> Any:
     """What `loadgen run --json` tells of one record."""
     figures = Figures([record(delivery_us=histogram([us] * count), delivered=count, **fields)])
-    required = [parse_requirement(text) for text in requirements]
-    verdict = judge(Asked(2, figures.whole.counts()["clients"], 1.0), figures, required)
-    return {"figures": figures.as_dict(), "verdict": verdict.as_dict()}
+    plan = {"subscribers": 2, "clients": figures.whole.counts()["clients"], "measure_s": 1.0, "orders_per_s": None}
+    return make_report({"plan": plan, "config": {"require": requirements}}, figures, {}).as_dict()
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from collections.abc import Callable
 
 from execgate.service.endpoints import TcpAddress, bind_error, resolve
 from execgate.service.logs import Throttle
+from execgate.wire.errors import UsageError
 from gateway.admission import Admission
 from gateway.counters import Counters
 
@@ -34,6 +35,7 @@ def listen(
     backlog: int = 4096,
     user_timeout_s: float = 0,
     send_buffer_bytes: int = 0,
+    passed: socket.socket | None = None,
 ) -> socket.socket:
     """Return a listening socket. What is set here, accepted sockets inherit.
 
@@ -44,12 +46,15 @@ def listen(
         backlog: connections the kernel keeps for us.
         user_timeout_s: TCP_USER_TIMEOUT, after which a peer that takes nothing is given up; 0 leaves it.
         send_buffer_bytes: SO_SNDBUF; 0 leaves it to the kernel.
+        passed: one that listens there already, to be used instead of a new one.
 
     Raises:
-        UsageError: the address can't be had.
+        UsageError: the address can't be had, or the one that was passed has another.
     """
     family, sockaddr = resolve(flag, address)
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener = passed or socket.socket(family, socket.SOCK_STREAM)
+    if passed is not None and bound_address(passed) != TcpAddress(sockaddr[0], sockaddr[1]):
+        raise UsageError(f"{flag} {address}: systemd listens at {bound_address(passed)}; make them the same")
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if share_port:
@@ -59,8 +64,9 @@ def listen(
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, user_timeout_ms)
         if send_buffer_bytes:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, min(send_buffer_bytes, _MOST))
-        listener.bind(sockaddr)
-        listener.listen(backlog)
+        if passed is None:
+            listener.bind(sockaddr)
+            listener.listen(backlog)
     except OSError as error:
         listener.close()
         raise bind_error(flag, address, error) from None

@@ -93,10 +93,14 @@ class Supervisor:
             somebody may be writing: one that starts later is as those that run.
 
     Raises:
-        UsageError: the port is taken, or the certificate can't be used.
+        UsageError: the port is taken, the certificate can't be used, or systemd passes a socket.
     """
 
     def __init__(self, config: GatewayConfig, arguments: Sequence[str], *, reloads: bool = False) -> None:
+        if systemd.passed_listener(os.environ) is not None:
+            raise UsageError(
+                "--workers: systemd passes a socket, which is for one process; expected one gateway a socket unit"
+            )
         self._config = config
         self._is_serving = False
         if config.tls_cert is not None and config.tls_key is not None:

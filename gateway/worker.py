@@ -124,6 +124,7 @@ class Worker:
             share_port=config.share_port,
             user_timeout_s=config.idle_s,
             send_buffer_bytes=config.send_buffer_kib * _KIB,
+            passed=systemd.passed_listener(os.environ),
         )
         self._feed = Feed(config.feed, config.zmq_hwm, config.feed_stale_s, self._recovery, fanout, curve)
 

@@ -33,6 +33,7 @@ class Process:
         stdin: int | None = subprocess.DEVNULL,
         stdout: int = subprocess.PIPE,
         prefix: Sequence[str] = (),
+        pass_fds: Sequence[int] = (),
     ) -> None:
         self.arguments = arguments
         self.popen = subprocess.Popen(
@@ -42,6 +43,7 @@ class Process:
             stderr=subprocess.PIPE,
             text=True,
             env={**os.environ, **(environment or {})},
+            pass_fds=pass_fds,
         )
         self.stdout: list[str] = []
         self.stderr: list[str] = []
@@ -122,13 +124,16 @@ class Process:
 
 @contextmanager
 def running(
-    *arguments: str, environment: Mapping[str, str] | None = None, prefix: Sequence[str] = ()
+    *arguments: str,
+    environment: Mapping[str, str] | None = None,
+    prefix: Sequence[str] = (),
+    pass_fds: Sequence[int] = (),
 ) -> Iterator[Process]:
     """Run one `execgate` process for the length of a block; on a failure its words are shown.
 
-    `prefix` is a command that ends by executing what follows it, such as `unshare -m`.
+    `prefix` is a command that ends by executing what follows it, such as `unshare -m`; it inherits `pass_fds`.
     """
-    process = Process(*arguments, environment=environment, prefix=prefix)
+    process = Process(*arguments, environment=environment, prefix=prefix, pass_fds=pass_fds)
     try:
         yield process
     except BaseException:

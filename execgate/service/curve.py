@@ -1,8 +1,9 @@
 """CURVE: keys in files, and sockets that let in only peers whose public key is in a directory.
 
 A key is one line of Z85 (40 characters, https://rfc.zeromq.org/spec/32) in a text file, below lines that begin
-with `# `. `NAME.key` is a secret and readable by its owner alone, `NAME.pub` is the public half; `execgate keygen`
-writes both. A secret never stands in a log, an error or a `repr`. Who may come in: `execgate.service.zap`.
+with `# `. `NAME.key` is a secret and readable by its owner alone, or a credential of systemd's; `NAME.pub` is the
+public half; `execgate keygen` writes both. A secret never stands in a log, an error or a `repr`. Who may come in:
+`execgate.service.zap`.
 """
 
 import os
@@ -150,7 +151,7 @@ def _read(flag: str, path: str, *, is_secret: bool) -> str:
             found = os.fstat(descriptor)
             if not stat.S_ISREG(found.st_mode):
                 raise UsageError(f"{flag} {path}: is no file, expected one with a CURVE key")
-            if is_secret and found.st_mode & _OTHERS:
+            if is_secret and found.st_mode & (_OTHERS if not _is_credential(path) else _OTHERS & ~stat.S_IRGRP):
                 raise UsageError(
                     f"{flag} {path}: mode {stat.S_IMODE(found.st_mode):04o}, others may reach it; expected 0600 "
                     "(chmod 600, and a new key if somebody may have read it)"
@@ -158,6 +159,15 @@ def _read(flag: str, path: str, *, is_secret: bool) -> str:
             return file.read(MAX_FILE_BYTES + 1).decode("ascii", "replace")
     except (OSError, ValueError) as error:
         raise UsageError(f"{flag} {path}: {getattr(error, 'strerror', None) or error}") from None
+
+
+def _is_credential(path: str) -> bool:
+    """Whether systemd put it there for this service alone (LoadCredential=).
+
+    It belongs to root, and our user may read it by an access control list, whose mask stands in the group's bits.
+    """
+    folder = os.environ.get("CREDENTIALS_DIRECTORY")
+    return folder is not None and os.path.realpath(path).startswith(f"{os.path.realpath(folder)}/")
 
 
 def _key(flag: str, path: str, text: str) -> bytes:

@@ -1,4 +1,4 @@
-"""Talking to systemd: sd_notify(3) in a few lines, where it started us; silence where it did not.
+"""Talking to systemd where it started us, sd_notify(3) and sd_listen_fds(3) in a few lines; silence where not.
 
 A notification is one datagram to the socket that systemd names. `Pulse` sends the regular ones from the event loop
 itself, so that a loop that hangs falls silent and is restarted.
@@ -9,6 +9,8 @@ import os
 import socket
 from collections.abc import Callable, Mapping
 
+from execgate.wire.errors import UsageError
+
 _TIMEOUT_S = 1.0
 """A watcher that does not read its full socket may hold us up for so long, and no longer."""
 STATUS_S = 5.0
@@ -17,6 +19,10 @@ EXTEND_S = 30
 """What a start or an end that takes long asks for with each pulse, in seconds from then."""
 OURS = frozenset({"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"})
 """What systemd tells this process alone: not to be passed on to a child."""
+
+LISTENER = "listen"
+"""What a socket unit calls the one socket that it passes (`FileDescriptorName=`)."""
+_FIRST_PASSED = 3
 
 
 def notify(message: str, wait_s: float = _TIMEOUT_S) -> bool:
@@ -49,6 +55,33 @@ def watchdog_s(environment: Mapping[str, str]) -> float | None:
         return int(environment["WATCHDOG_USEC"]) / 1e6 or None
     except (KeyError, ValueError):
         return None
+
+
+def passed_listener(environment: Mapping[str, str]) -> socket.socket | None:
+    """Return the listening TCP socket that systemd holds for this process; None if it holds none.
+
+    Raises:
+        UsageError: what it passes is not one such socket of the name `LISTENER`.
+    """
+    passed = environment.get("LISTEN_FDS", "0")
+    if environment.get("LISTEN_PID") != str(os.getpid()) or passed == "0":
+        return None  # it was for whoever started us
+    names = environment.get("LISTEN_FDNAMES", "")
+    if (passed, names) != ("1", LISTENER):
+        raise UsageError(
+            f"LISTEN_FDS={passed} LISTEN_FDNAMES={names!r}: expected one socket, "
+            f"with FileDescriptorName={LISTENER}"
+        )
+    try:
+        listener = socket.socket(fileno=_FIRST_PASSED)
+        if listener.family not in (socket.AF_INET, socket.AF_INET6) or not listener.getsockopt(
+            socket.SOL_SOCKET, socket.SO_ACCEPTCONN
+        ):
+            raise UsageError(f"the socket that systemd passes is {listener}; expected one that listens for TCP")
+        listener.set_inheritable(False)
+    except OSError as error:
+        raise UsageError(f"the socket that systemd passes can't be used: {error.strerror}") from None
+    return listener
 
 
 class Pulse:

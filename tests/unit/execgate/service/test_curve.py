@@ -65,6 +65,28 @@ def test_a_secret_that_others_reach_is_refused(mode: int, tmp_path: Path) -> Non
         curve.load_secret("--curve-key", path)
 
 
+@pytest.mark.parametrize(("mode", "is_taken"), [(0o400, True), (0o440, True), (0o460, False), (0o444, False)])
+def test_a_credential_of_systemd_may_show_its_access_list_in_the_bits_of_the_group(
+    mode: int, is_taken: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = written(tmp_path, SECRET, mode)
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    if is_taken:
+        assert curve.load_secret("--curve-key", path).secret == SECRET
+    else:
+        with pytest.raises(UsageError, match="others may reach it"):
+            curve.load_secret("--curve-key", path)
+
+
+def test_a_file_elsewhere_is_no_credential(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = written(tmp_path, SECRET, 0o440)
+    (tmp_path / "credentials").mkdir()
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path / "credentials"))
+    for name in (path, f"{tmp_path}/credentials/../{Path(path).name}"):
+        with pytest.raises(UsageError, match="others may reach it"):
+            curve.load_secret("--curve-key", name)
+
+
 def test_a_secret_given_as_a_public_key_is_refused(tmp_path: Path) -> None:
     path = written(tmp_path, SECRET)
     with pytest.raises(UsageError, match="is a secret key, expected a public one"):

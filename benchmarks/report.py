@@ -32,8 +32,8 @@ what was fed: every 64th copy of an update is compared by a hash of its rows. Si
 data's; a message has 33 bytes around it. Where the rows are variants, all are this gateway, if not said otherwise,
 in the same interleaved rounds.
 
-The clock stops while the load goes on: CPU is divided by what has come by then, and `delivered` is its share of what was
-owed, so that a queue that grows earns its server nothing. Waiting for queues to drain would count it as delivered.
+The clock stops while the load goes on: CPU is divided by what has come by then, and `delivered` is its share of
+what was owed, so that a queue that grows earns its server nothing. Waiting for it to drain would count it as delivered.
 
 """
 

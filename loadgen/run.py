@@ -181,17 +181,25 @@ class LoadRun:
             await self._crowd.close()
 
     async def _stage(self, number: int, stage: Stage, start_s: float) -> bool:
-        """Take records until the stage is over; return False where the end was asked for."""
-        end_s = due_s = start_s + stage.seconds
+        """Take records until the stage is over, one at least; return False where the end was asked for.
+
+        A stage that passed while the loop was held up has one record, which says how late it is.
+        """
+        interval_s, passed = self._config.interval, 0
+        due_s, end_s = start_s, start_s + stage.seconds
         stopped = False
-        while not stopped and time.monotonic() < end_s:
-            # Whole intervals from the stage's start, however late the loop was; the last one may be shorter.
-            passed = max(0, int((time.monotonic() - start_s) / self._config.interval + 1e-6))
-            due_s = min(start_s + (passed + 1) * self._config.interval, end_s)
-            if end_s - due_s < self._config.interval / 2:
+        while not stopped and due_s < end_s and (not passed or time.monotonic() < end_s):
+            # Whole intervals from the stage's start, however late (or a little early) the loop was, and each
+            # boundary once; the last interval may be shorter.
+            passed = max(passed, int((time.monotonic() - start_s) / interval_s + 1e-6)) + 1
+            due_s = min(start_s + passed * interval_s, end_s)
+            if end_s - due_s < interval_s / 2:
                 due_s = end_s
             stopped = await self._stop.wait(max(0.0, due_s - time.monotonic()))
+            late_s = time.monotonic() - due_s
             record = self._record(stage.name, stage.phase)
+            if late_s > interval_s / 2:
+                record["behind_us"] = max(record["behind_us"], round(late_s * 1e6))
             boundary = round((due_s - self._start_s) * 1e6)
             self._keep(Taken(boundary, number, time.monotonic() - start_s, stage.seconds, record))
         self._heap.settle(self._crowd.recorder.connected)

@@ -64,6 +64,9 @@ class Merger:
 
     def add(self, process: int, boundary: int, record: Mapping[str, Any]) -> list[tuple[int, Record]]:
         """Take the record of a process; return what is whole now: boundary and record, in order."""
+        reached = self._reached[process]
+        if reached is None or boundary <= reached:
+            raise ValueError(f"process {process}: a record up to {boundary} after one up to {reached}")
         self._reached[process] = boundary
         self._waiting.setdefault(boundary, {})[process] = record
         return self._whole()

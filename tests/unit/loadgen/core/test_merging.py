@@ -80,6 +80,14 @@ def test_nobody_waits_for_a_process_that_has_ended() -> None:
     assert merger.end(0) == []
 
 
+@pytest.mark.parametrize("boundary", [1, 2])
+def test_a_boundary_that_comes_again_is_refused(boundary: int) -> None:
+    merger = Merger(2)
+    merger.add(0, 2, record())
+    with pytest.raises(ValueError, match=f"process 0: a record up to {boundary} after one up to 2"):
+        merger.add(0, boundary, record())
+
+
 PARTS = st.lists(
     st.lists(st.tuples(st.integers(1, 6), st.integers(0, 9)), unique_by=lambda item: item[0], max_size=6),
     min_size=1,

@@ -24,7 +24,7 @@ from execgate.service.exits import EXIT_BROKEN, EXIT_FAILED, EXIT_INCOMPLETE, EX
 from execgate.service.heap import Heap
 from execgate.service.lifecycle import Stop
 from execgate.service.vitals import ProcessTrees
-from loadgen import limits
+from loadgen import room
 from loadgen.classic import check_output, resolved
 from loadgen.config import RunConfig
 from loadgen.core import verdict as verdicts
@@ -260,9 +260,9 @@ async def run_load(config: RunConfig, arguments: Sequence[str], stop: Stop) -> i
     """
     plan = config.plan()
     targets = [resolved(target) for target in config.url]
-    limits.check_sources(config.source, targets)
-    limits.check_ports(plan, targets, config.source)
-    config = replace(config, processes=limits.how_many_processes(config, plan, targets))
+    room.check_sources(config.source, targets)
+    room.check_ports(plan, targets, config.source)
+    config = replace(config, processes=room.how_many_processes(config, plan, targets))
     for flag, path in _output_files(config):
         check_output(flag, path)
     name = config.name or default_name()

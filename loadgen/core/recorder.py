@@ -83,12 +83,14 @@ MERGES: dict[str, Merge] = {
     "cpu_share": Merge.WORST,
     "machine_busy_share": Merge.WORST,
     "steal_share": Merge.WORST,
+    "softirq_share": Merge.WORST,
     "behind_us": Merge.WORST,
     "clock_step_us": Merge.WORST,
     "receive_wait_us": Merge.WORST,
     # One process alone watches the servers.
     "server_cpu_s": Merge.ADD,
     "server_rss_bytes": Merge.ADD_STANDS,
+    "server_thread_share": Merge.WORST,
 }
 """Every field of a record has its rule here: a record with another one is not merged but refused."""
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from execgate.wire.errors import UsageError
-from loadgen import limits
+from loadgen import room
 from loadgen.config import RunConfig
 from loadgen.core.plan import Plan
 from loadgen.core.target import Target, from_each
@@ -33,12 +33,12 @@ def few_files() -> Iterator[int]:
 def cores(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine of eight cores, on which a process may open 20,000 files."""
     monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: set(range(8)))
-    monkeypatch.setattr(limits, "raise_file_limit", lambda: 20_000)
+    monkeypatch.setattr(room, "raise_file_limit", lambda: 20_000)
 
 
 def how_many(processes: int, subscribers: int = 50_000) -> int:
     config = replace(BASE, subscribers=subscribers, processes=processes)
-    return limits.how_many_processes(config, config.plan(), [HERE])
+    return room.how_many_processes(config, config.plan(), [HERE])
 
 
 def plan_of(clients: int) -> Plan:
@@ -63,7 +63,7 @@ def test_processes_are_as_many_as_the_load_needs_and_the_cores_allow(
     clients: int, orders_per_s: float | None, target: Target, expected: int
 ) -> None:
     config = replace(BASE, subscribers=clients - (10 if orders_per_s else 0), orders_per_s=orders_per_s)
-    assert limits.how_many_processes(config, config.plan(), [target]) == expected
+    assert room.how_many_processes(config, config.plan(), [target]) == expected
 
 
 @pytest.mark.usefixtures("cores")
@@ -81,7 +81,7 @@ def test_more_processes_than_clients_are_refused() -> None:
 
 
 def test_the_limit_of_open_files_is_raised_as_far_as_it_may(few_files: int) -> None:
-    assert limits.raise_file_limit() == few_files
+    assert room.raise_file_limit() == few_files
     assert resource.getrlimit(resource.RLIMIT_NOFILE) == (few_files, few_files)
 
 
@@ -90,20 +90,20 @@ def test_more_clients_than_ports_are_refused_unless_sources_or_servers_are_enoug
 ) -> None:
     ports = tmp_path / "ports"
     ports.write_text("32768\t60999\n")
-    monkeypatch.setattr(limits, "_PORT_RANGE", ports)
-    limits.check_ports(plan_of(28_232), [HERE], [])
+    monkeypatch.setattr(room, "_PORT_RANGE", ports)
+    room.check_ports(plan_of(28_232), [HERE], [])
     with pytest.raises(UsageError, match=r"60000 clients.*28232 ports .* give --source 3 times"):
-        limits.check_ports(plan_of(60_000), [HERE, HERE], [])
-    limits.check_ports(plan_of(60_000), [HERE], ["127.0.0.1", "127.0.0.2", "127.0.0.3"])
-    limits.check_ports(plan_of(60_000), [HERE, THERE], ["127.0.0.1", "127.0.0.2"])
+        room.check_ports(plan_of(60_000), [HERE, HERE], [])
+    room.check_ports(plan_of(60_000), [HERE], ["127.0.0.1", "127.0.0.2", "127.0.0.3"])
+    room.check_ports(plan_of(60_000), [HERE, THERE], ["127.0.0.1", "127.0.0.2"])
 
 
 def test_a_source_is_an_address_of_this_machine_and_of_the_servers_family() -> None:
-    limits.check_sources(["127.0.0.1", "127.0.0.9"], [HERE])
+    room.check_sources(["127.0.0.1", "127.0.0.9"], [HERE])
     with pytest.raises(UsageError, match=r"--source 192.0.2.7: not an address of this machine: Cannot assign"):
-        limits.check_sources(["127.0.0.1", "192.0.2.7"], [HERE])
+        room.check_sources(["127.0.0.1", "192.0.2.7"], [HERE])
     with pytest.raises(UsageError, match=r"--source ::1: the server's address, 127.0.0.1, is not IPv6"):
-        limits.check_sources(["::1"], [HERE])
+        room.check_sources(["::1"], [HERE])
 
 
 def test_clients_that_take_turns_use_every_pair_of_source_and_server() -> None:

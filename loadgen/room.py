@@ -56,15 +56,15 @@ def how_many_processes(config: RunConfig, plan: Plan, targets: Sequence[Target])
     """
     clients = most_clients(plan)
     most = raise_file_limit()
-    room = most - SPARE_FILES
-    needed = ceil(clients / room) if room > 0 else 0
+    room_for = most - SPARE_FILES
+    needed = ceil(clients / room_for) if room_for > 0 else 0
     if config.processes is None:
         by_load = max(clients / CLIENTS_A_PROCESS, most_orders_per_s(plan) / ORDERS_A_PROCESS)
         return max(1, needed, min(ceil(by_load), _spare_cores(config, targets)))
     if config.processes > clients:
         raise UsageError(f"--processes {config.processes}: more than the {clients} clients")
     each = ceil(clients / config.processes)
-    if each > room:
+    if each > room_for:
         way_out = f"say --processes {needed}, or raise" if needed else "raise"
         raise UsageError(
             f"--processes {config.processes}: {each} clients and {SPARE_FILES} files more do not fit into the "

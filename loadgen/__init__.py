@@ -6,6 +6,7 @@ implementation) -> `core/recorder.py` -> `run_folder.py` or `line_log.py` -> `co
 `core/summary.py`, which make the report from the records alone.
 
 `crowd.py` holds the clients; `run.py` adds them as an open loop, by `pacing.py`, and judges itself by
-`watching.py`; `classic.py` adds them as the programs of 2012 did; `app.py` is the command. It is a client: it
-imports nothing of `gateway` or `publisher`, and meets them over sockets.
+`watching.py`, in this process or, by `processes.py`, in several, each of which is a `part.py`. `classic.py`
+adds them as the programs of 2012 did; `app.py` is the command. It is a client: it imports nothing of `gateway`
+or `publisher`, and meets them over sockets.
 """

@@ -1,6 +1,7 @@
 """The settings of the load generator. Each field is a flag, an environment name and a line of docs/loadgen.md."""
 
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import Any
 
 from execgate.service.options import one_of, option, positive_number, whole_number
@@ -13,6 +14,7 @@ DEFAULT_URL = Target("127.0.0.1", 8124, "/ws")
 MAX_INTERVALS = 100_000
 """A run's records; with the buckets that a busy interval fills, a few hundred megabytes at the very most."""
 MAX_CLIENTS = 1_000_000
+MAX_PROCESSES = 256
 
 
 def _max_rows() -> Any:
@@ -29,6 +31,13 @@ def _order_timeout_ms() -> Any:
     return option(
         2000.0, "milliseconds after which an unanswered order has timed out", parse=positive_number, metavar="MS"
     )
+
+
+def _address(text: str) -> str:
+    try:
+        return str(ip_address(text))
+    except ValueError:
+        raise ValueError("expected an IP address, such as 127.0.0.2") from None
 
 
 def _records() -> Any:
@@ -152,6 +161,19 @@ class RunConfig(ClientConfig):
         parse=parse_requirement,
         metavar="CONDITION",
         repeatable=True,
+    )
+    source: tuple[str, ...] = option(
+        (),
+        "address of this machine to connect from; given several times, clients take turns",
+        parse=_address,
+        metavar="IP",
+        repeatable=True,
+    )
+    processes: int | None = option(
+        None,
+        "processes that share the load (default: by the number of clients, cores and descriptors)",
+        parse=whole_number(1, MAX_PROCESSES),
+        metavar="N",
     )
     records: str | None = _records()
     json: str | None = option(None, "write figures and verdict to FILE as JSON at the end", metavar="FILE")

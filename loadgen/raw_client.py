@@ -25,6 +25,7 @@ from loadgen.core.target import Target
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 CLOSE_TIMEOUT_S = 1.0
 _ABNORMAL = 1006
+_IP_BIND_ADDRESS_NO_PORT = 24  # ip(7); Python names it from 3.12 on
 _ERROR_KINDS = {
     errno.ECONNREFUSED: "refused",
     errno.ECONNRESET: "reset",
@@ -92,7 +93,7 @@ class RawConnector:
         is_ours = False
         try:
             async with asyncio.timeout(self._timeout_s):
-                if self._receive_buffer_bytes is None:
+                if self._receive_buffer_bytes is None and target.source is None:
                     await loop.create_connection(
                         lambda: connection, target.host, target.port, ssl=tls, server_hostname=name
                     )
@@ -122,8 +123,10 @@ class RawConnector:
         listener.on_failed(kind, reason)
 
 
-async def _connected(target: Target, receive_buffer_bytes: int) -> socket.socket:
-    """Return a connected socket with a receive buffer of that size, which has to be set before it connects.
+async def _connected(target: Target, receive_buffer_bytes: int | None) -> socket.socket:
+    """Return a socket that is connected from the target's source, with a receive buffer of that size.
+
+    Either may be None; both have to be set before it connects.
 
     Raises:
         OSError: there is no connection.
@@ -132,7 +135,12 @@ async def _connected(target: Target, receive_buffer_bytes: int) -> socket.socket
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         sock.setblocking(False)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
+        if receive_buffer_bytes is not None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
+        if target.source is not None:
+            # The port is chosen when it connects: it has to be free for that one server, not for all.
+            sock.setsockopt(socket.IPPROTO_IP, _IP_BIND_ADDRESS_NO_PORT, 1)
+            sock.bind((target.source, 0))
         await asyncio.get_running_loop().sock_connect(sock, (target.host, target.port))
     except BaseException:
         sock.close()

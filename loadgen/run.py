@@ -3,41 +3,47 @@
 The stages of a run are a plan's (`loadgen.core.plan`), by time alone, whatever the server does; behind the last
 one is the drain: no more orders; those on their way are answered or time out.
 
-Called by `app.py`. Each record is written, added to the figures and shown, in that order.
+Called by `app.py`; `LoadRun` also by `part.py`, for a share of a run. What becomes of a record is `keeping.py`'s.
 """
 
 import asyncio
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from itertools import tee
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import ujson
 
 from execgate.measure.classic import ClassicMetrics
+from execgate.service.children import ChildError
 from execgate.service.exits import EXIT_BROKEN, EXIT_FAILED, EXIT_INCOMPLETE, EXIT_INVALID, EXIT_OK
 from execgate.service.heap import Heap
 from execgate.service.lifecycle import Stop
 from execgate.service.vitals import ProcessTrees
+from loadgen import room
 from loadgen.classic import check_output, resolved
 from loadgen.config import RunConfig
 from loadgen.core import verdict as verdicts
-from loadgen.core.figures import DRAIN, Figures
+from loadgen.core.figures import DRAIN
 from loadgen.core.junit import junit_xml
 from loadgen.core.orders import OrderBook
 from loadgen.core.plan import Act, Plan, Stage
 from loadgen.core.recorder import Record
 from loadgen.core.report import Report, make_report
-from loadgen.core.screen import Progress
 from loadgen.core.tables import as_text
+from loadgen.core.target import from_each
 from loadgen.crowd import Crowd
+from loadgen.keeping import LAST, Keeper, Taken
 from loadgen.line_log import LineLog
 from loadgen.live import Live
 from loadgen.manifest import describe_run
 from loadgen.order_client import OrderSender
 from loadgen.pacing import Paced
+from loadgen.processes import LoadProcesses, records_of
 from loadgen.raw_client import RawConnector
 from loadgen.run_folder import RunFolder, default_name
 from loadgen.subscriber import Subscriber
@@ -102,26 +108,32 @@ class Health:
 
 
 class LoadRun:
-    """One run, in this process.
+    """One run, or one process' share of it, in this process.
+
+    Args:
+        config: the settings of the whole run.
+        plan: what is to be done here.
+        stop: asks for an early end.
+        keep: gets each record.
+        records: for what clients write down.
 
     Attributes:
-        figures: of the records so far.
         broken: the first clients whose streams were not whole, and what was wrong; known once it is over.
     """
 
     def __init__(
-        self, config: RunConfig, plan: Plan, stop: Stop, folder: RunFolder, live: Live, records: LineLog
+        self, config: RunConfig, plan: Plan, stop: Stop, keep: Callable[[Taken], None], records: LineLog
     ) -> None:
         self._config = config
         self._plan = plan
         self._stop = stop
-        self._folder = folder
-        self._live = live
+        self._keep = keep
         self._metrics = ClassicMetrics(0)  # the clients feed it as in 2012; nobody asks for outliers here
         self._crowd = Crowd(
-            targets=[resolved(target) for target in config.url],
+            targets=from_each([resolved(target) for target in config.url], config.source),
             connector=RawConnector(config.connect_timeout_ms / 1000, insecure_tls=config.insecure_tls),
-            random=Random(config.seed),
+            # Of the same seed processes must not draw the same.
+            random=Random(config.seed if config.seed is None else f"{config.seed}/{plan.index}"),
             metrics=self._metrics,
             book=OrderBook(round(config.order_timeout_ms * 1e6)),
             stale_after_s=config.stale_after,
@@ -136,7 +148,7 @@ class LoadRun:
         self._orders = Paced(plan.orders(), self._order)
         self._health = Health(config, self._crowd, (self._connects, self._orders))
         self._heap = Heap()
-        self.figures = Figures()
+        self._start_s = 0.0
         self.broken: dict[str, str] = {}
 
     @property
@@ -144,17 +156,19 @@ class LoadRun:
         """Why clients could not connect, with the number of times."""
         return self._crowd.failures
 
-    async def run(self) -> None:
-        """Run all stages."""
+    async def run(self, start_ns: int | None = None) -> None:
+        """Run all stages, from a monotonic time on that all processes of a run have in common, or from now on."""
         self._heap.start()
         self._health.start()
         try:
-            start_s = time.monotonic()
-            self._connects.start(round(start_s * 1e9))
-            self._orders.start(round(start_s * 1e9))
-            for stage in self._plan.stages:
+            if start_ns is None:
+                start_ns = time.monotonic_ns()
+            start_s = self._start_s = start_ns / 1e9
+            self._connects.start(start_ns)
+            self._orders.start(start_ns)
+            for number, stage in enumerate(self._plan.stages):
                 self._clients = self._plan.clients_in(stage)
-                if not await self._stage(stage, start_s):
+                if not await self._stage(number, stage, start_s):
                     break
                 start_s += stage.seconds
             self._connects.stop()
@@ -166,18 +180,28 @@ class LoadRun:
             self._heap.stop()
             await self._crowd.close()
 
-    async def _stage(self, stage: Stage, start_s: float) -> bool:
-        """Take records until the stage is over; return False where the end was asked for."""
-        end_s = due_s = start_s + stage.seconds
+    async def _stage(self, number: int, stage: Stage, start_s: float) -> bool:
+        """Take records until the stage is over, one at least; return False where the end was asked for.
+
+        A stage that passed while the loop was held up has one record, which says how late it is.
+        """
+        interval_s, passed = self._config.interval, 0
+        due_s, end_s = start_s, start_s + stage.seconds
         stopped = False
-        while not stopped and time.monotonic() < end_s:
-            # Whole intervals from the stage's start, however late the loop was; the last one may be shorter.
-            passed = int((time.monotonic() - start_s) / self._config.interval + 1e-6)
-            due_s = min(start_s + (passed + 1) * self._config.interval, end_s)
-            if end_s - due_s < self._config.interval / 2:
+        while not stopped and due_s < end_s and (not passed or time.monotonic() < end_s):
+            # Whole intervals from the stage's start, however late (or a little early) the loop was, and each
+            # boundary once; the last interval may be shorter.
+            passed = max(passed, int((time.monotonic() - start_s) / interval_s + 1e-6)) + 1
+            due_s = min(start_s + passed * interval_s, end_s)
+            if end_s - due_s < interval_s / 2:
                 due_s = end_s
             stopped = await self._stop.wait(max(0.0, due_s - time.monotonic()))
-            self._take(stage.name, stage.phase, time.monotonic() - start_s, stage.seconds)
+            late_s = time.monotonic() - due_s
+            record = self._record(stage.name, stage.phase)
+            if late_s > interval_s / 2:
+                record["behind_us"] = max(record["behind_us"], round(late_s * 1e6))
+            boundary = round((due_s - self._start_s) * 1e6)
+            self._keep(Taken(boundary, number, time.monotonic() - start_s, stage.seconds, record))
         self._heap.settle(self._crowd.recorder.connected)
         return not stopped
 
@@ -190,12 +214,13 @@ class LoadRun:
             await asyncio.sleep(0.005)
             book.expire(time.monotonic_ns())
         self.broken = self._crowd.broken_streams()
-        self._take(DRAIN, DRAIN, time.monotonic() - start_s, most_s)
+        record, last = self._record(DRAIN, DRAIN), len(self._plan.stages) - 1
+        self._keep(Taken(LAST, last, time.monotonic() - start_s, most_s, record))
 
     def _change(self, due_ns: int) -> None:
         """Do what the plan says next: `_connects` has just come to it."""
         crowd, change = self._crowd, next(self._changes)
-        number = len(crowd.members)
+        number = self._plan.index + len(crowd.members) * self._plan.of  # its own in all processes
         if change.act is Act.JOIN:
             self._subscribers[change.place] = subscriber = Subscriber(crowd, number)
             crowd.add(subscriber, due_ns)
@@ -212,18 +237,14 @@ class LoadRun:
         self._turn = (self._turn + 1) % len(self._senders)
         self._senders[self._turn].send_order(due_ns)
 
-    def _take(self, stage: str, phase: str, stage_s: float, of_s: float) -> None:
-        """End the interval under way: write it, add it up, show it."""
+    def _record(self, stage: str, phase: str) -> Record:
+        """End the interval under way, and return its record."""
         record = self._crowd.take_record()
         self._metrics.take()
-        record = {"phase": phase, "stage": stage, **record, **self._health.take(record)}
-        self._folder.write(record)
-        self.figures.add(record)
-        progress = Progress(self._folder.path.name, stage, stage_s, of_s, self._clients)
-        self._live.show(progress, record, self.figures)
         crowd = self._crowd
         if crowd.all_given_up and not crowd.ever_connected and len(crowd.members) >= self._clients:
             self._stop.request()
+        return {"phase": phase, "stage": stage, **record, **self._health.take(record)}
 
 
 async def run_load(config: RunConfig, arguments: Sequence[str], stop: Stop) -> int:
@@ -237,30 +258,59 @@ async def run_load(config: RunConfig, arguments: Sequence[str], stop: Stop) -> i
     Raises:
         UsageError: something that was given can't be written or has no address.
     """
-    check_output("--json", config.json)
-    check_output("--junit", config.junit)
+    plan = config.plan()
+    targets = [resolved(target) for target in config.url]
+    room.check_sources(config.source, targets)
+    room.check_ports(plan, targets, config.source)
+    config = replace(config, processes=room.how_many_processes(config, plan, targets))
+    for flag, path in _output_files(config):
+        check_output(flag, path)
     name = config.name or default_name()
     start_s = time.time()
     manifest = describe_run(config, name, arguments, start_s)
     try:
-        with (
-            LineLog("--records", config.records, flushes=False) as records,
-            RunFolder(Path(config.run_dir) / name, manifest, start_s) as folder,
-        ):
-            run = LoadRun(config, config.plan(), stop, folder, Live(quiet=config.quiet), records)
-            await run.run()
-            end = {"failures": run.failures, "broken_streams": run.broken}
-            report = make_report(manifest, run.figures, end)
+        with RunFolder(Path(config.run_dir) / name, manifest, start_s) as folder:
+            keeper = Keeper(folder, Live(quiet=config.quiet), plan)
+            end, is_lost = await _run(config, plan, stop, keeper, folder)
+            report = make_report(manifest, keeper.figures, end)
             folder.write_end(end, report.verdict.as_dict())
         _write_files(config, report)
+    except ChildError as error:
+        print(f"execgate loadgen: {error}", file=sys.stderr)
+        return EXIT_FAILED
     except OSError as error:
         print(f"execgate loadgen: {error.filename or folder.path}: {error.strerror or error}", file=sys.stderr)
         return EXIT_FAILED
     print(f"{as_text(report.tables())}\n\nkept in {folder.path}", flush=True)
-    if records.is_lost:
+    if is_lost:
         print(f"execgate loadgen: --records {config.records}: not all was written", file=sys.stderr)
         return EXIT_FAILED
     return EXIT_OF[report.verdict.outcome]
+
+
+def _output_files(config: RunConfig) -> Iterator[tuple[str, str | None]]:
+    """Yield the files that are written at the end, or by several processes, each with its flag."""
+    yield "--json", config.json
+    yield "--junit", config.junit
+    if config.records is not None and config.processes is not None and config.processes > 1:
+        yield from (("--records", records_of(config.records, index)) for index in range(config.processes))
+
+
+async def _run(
+    config: RunConfig, plan: Plan, stop: Stop, keeper: Keeper, folder: RunFolder
+) -> tuple[dict[str, Any], bool]:
+    """Run it in this process, or in several; return what only the end knows, and whether records were lost."""
+    assert config.processes is not None
+    if config.processes == 1:
+        with LineLog("--records", config.records, flushes=False) as records:
+            run = LoadRun(config, plan, stop, keeper.keep, records)
+            await run.run()
+        return {"failures": run.failures, "broken_streams": run.broken, "died": []}, records.is_lost
+    several = LoadProcesses(config, plan, config.processes, stop, keeper.keep)
+    await several.run()
+    folder.leave_out_errors(several.unsaid)
+    end = {"failures": dict(several.failures), "broken_streams": several.broken, "died": several.died}
+    return end, several.is_lost
 
 
 def _write_files(config: RunConfig, report: Report) -> None:

@@ -47,6 +47,10 @@ class ErrorLog(logging.Handler):
         self._file = file
         self._lines = 0
 
+    def leave_out(self, lines: int) -> None:
+        """Take note of lines that other processes had no room for."""
+        self._lines = max(self._lines, MAX_ERROR_LINES) + lines
+
     def emit(self, record: logging.LogRecord) -> None:
         """Write one line."""
         self._lines += 1
@@ -114,6 +118,11 @@ class RunFolder:
                 from_s = record["t"] - record["seconds"] - self._start_s
                 self._logs[name].write(hdr_log.line(max(0.0, from_s), record["seconds"], histogram))
                 self._logs[name].flush()
+
+    def leave_out_errors(self, lines: int) -> None:
+        """Say at the end of the log of errors that there were so many more."""
+        if lines:
+            self._errors.leave_out(lines)
 
     def write_end(self, end: Mapping[str, Any], verdict: Mapping[str, Any]) -> None:
         """Write what only the end knows, and the verdict."""

@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
+import psutil
+
 READY_TIMEOUT_S = 20.0
 _FACT = re.compile(r"(\w+)=(\S+)")
 
@@ -21,6 +23,14 @@ def wait_until(condition: Callable[[], object], what: str, timeout_s: float = 10
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {timeout_s} s: {what}")
         time.sleep(0.01)
+
+
+def has_ended(process: psutil.Process) -> bool:
+    """Whether it runs no more; an orphan may stay a zombie for as long as init takes its time."""
+    try:
+        return bool(process.status() == psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return True
 
 
 class Process:

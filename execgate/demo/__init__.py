@@ -1,6 +1,6 @@
 """`execgate demo`: the whole system on this machine, as separate processes, with a live table.
 
-Called by `execgate.cli`. `config.py` has the settings, `processes.py` starts and ends the children, `show.py`
+Called by `execgate.cli`. `config.py` has the settings, `records.py` reads the load generators' records, `show.py`
 runs the demo, `table.py` and `verdict.py` are pure: the rows, and whether it went well. It reaches the programs
 by the command line alone and imports none of them.
 """

@@ -4,21 +4,20 @@ Called by `execgate.demo.main`, once. The figures are the load generator's own i
 them up (`table.py`, `verdict.py`).
 """
 
-import asyncio
 import math
 import socket
 import sys
 import time
-from collections.abc import Coroutine
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import ujson
 
 from execgate.demo import table
 from execgate.demo.config import DemoConfig
-from execgate.demo.processes import READY_TIMEOUT_S, Child, ChildError, Children, Records
+from execgate.demo.records import Records, start_recording
 from execgate.demo.verdict import Check, Outcome, judge
+from execgate.service.children import ChildError, Children, StoppedError
 from execgate.service.endpoints import bind_error
 from execgate.service.exits import EXIT_FAILED, EXIT_OK
 from execgate.service.lifecycle import Stop
@@ -32,12 +31,6 @@ RAMP_INTERVAL_S = 0.3
 RAMP_TIMEOUT_S = 30.0
 """All subscribers must be connected by then: five attempts with back-off end after 23 s at the latest."""
 HEADING_EVERY = 20
-
-Result = TypeVar("Result")
-
-
-class _StoppedError(Exception):
-    """A signal asked for the end while we waited for something else."""
 
 
 def check_port(port: int) -> None:
@@ -74,7 +67,7 @@ class Show:
             async with self._children:
                 try:
                     await self._start_and_watch()
-                except _StoppedError:
+                except StoppedError:
                     pass
                 await self._end_load()
         except ChildError as error:
@@ -97,12 +90,12 @@ class Show:
             "publisher",
             *("publisher", "--source", "synthetic", "--rate", f"{config.rate:g}", "--pub", f"tcp://{HOST}:0"),
         )
-        feed = (await self._ready(publisher))["pub"]
+        feed = (await children.ready(publisher, self._stop))["pub"]
         gateway = await children.start(
             "gateway",
             *("gateway", "--workers", str(WORKERS), "--listen", f"{HOST}:{config.port}", "--feed", feed),
         )
-        address = (await self._ready(gateway))["listen"]
+        address = (await children.ready(gateway, self._stop))["listen"]
         print(f"watch it in a browser: http://{address}/", flush=True)
         await self._start_load(f"ws://{address}/ws")
         await self._watch(ProcessTrees([publisher.process.pid, gateway.process.pid]))
@@ -111,7 +104,8 @@ class Show:
         subscribers, order_clients = self._config.subscribers, self._config.order_clients
         for what, clients in (("pubsub", subscribers), ("orders", order_clients)):
             step = math.ceil(clients / RAMP_STEPS)
-            _, records = await self._children.start_recording(
+            _, records = await start_recording(
+                self._children,
                 f"loadgen {what}",
                 *("loadgen", "classic2012", what, "--url", url, "--max-clients", str(clients)),
                 *("--step", str(step), "--interval", str(RAMP_INTERVAL_S)),
@@ -129,7 +123,7 @@ class Show:
         gaps = orders_seen = rows = 0
         daemons.take()
         while not self._enough():
-            record = await self._unless_over(self._pubsub.next(rows))
+            record = await self._children.unless_over(self._pubsub.next(rows), self._stop)
             load = table.load_of(*daemons.take(), record["seconds"])
             orders = self._orders.all[orders_seen:]
             order_clients = self._orders.all[-1]["connected"] if self._orders.all else 0
@@ -161,32 +155,6 @@ class Show:
                 await child.end()
         for records in logs:
             await records.rest()
-
-    async def _ready(self, child: Child) -> dict[str, str]:
-        async def facts() -> dict[str, str]:
-            try:
-                return await asyncio.wait_for(asyncio.shield(child.facts), READY_TIMEOUT_S)
-            except TimeoutError:
-                raise child.death() from None
-
-        return await self._unless_over(facts())
-
-    async def _unless_over(self, wanted: Coroutine[Any, Any, Result]) -> Result:
-        """Wait for something, unless a child dies (ChildError) or a signal comes (_StoppedError) before."""
-        task = asyncio.ensure_future(wanted)
-        stopped = asyncio.ensure_future(self._stop.wait())
-        ends = self._children.ends
-        try:
-            await asyncio.wait([task, stopped, *ends], return_when=asyncio.FIRST_COMPLETED)
-            for end, child in ends.items():
-                if end.done():
-                    raise child.death()
-            if stopped.done():
-                raise _StoppedError
-            return await task
-        finally:
-            for mine in (task, stopped):
-                mine.cancel()
 
     def _conclude(self) -> int:
         if self._pubsub is None or self._orders is None or not self._pubsub.all:

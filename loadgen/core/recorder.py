@@ -6,6 +6,7 @@ Called by the clients for each message (the hot road: attributes are bumped in p
 
 from collections import Counter
 from collections.abc import Mapping
+from enum import Enum
 from typing import Any, TypeAlias
 
 from execgate.measure.histogram import Histogram
@@ -50,6 +51,48 @@ STALE_AFTER_S = 15.0
 """A stream that says nothing for so long is stale; our gateway sends a heartbeat every 10 s at the latest."""
 
 HISTOGRAMS = ("delivery_us", "service_us", "response_us", "connect_us", "connect_response_us")
+
+
+class Merge(Enum):
+    """How a field of several processes' records of one interval becomes one."""
+
+    ADD = "what happened in the interval: added up"
+    ADD_STANDS = "what stands at its end: added up, and who has no record of it stands where it stood"
+    ADD_COUNTS = "counts by name or bucket: added up, name by name"
+    WORST = "the greatest, by its amount: health is judged by the process that is worst off"
+    MEAN = "the mean over all processes, 0 for who has no record"
+    SAME = "the same in all"
+
+
+MERGES: dict[str, Merge] = {
+    "t": Merge.WORST,
+    "phase": Merge.SAME,
+    "stage": Merge.SAME,
+    "seconds": Merge.MEAN,
+    **dict.fromkeys(COUNTERS, Merge.ADD),
+    **dict.fromkeys(HISTOGRAMS, Merge.ADD_COUNTS),
+    "errors": Merge.ADD_COUNTS,
+    "clients": Merge.ADD_STANDS,
+    "connected": Merge.ADD_STANDS,
+    "connected_low": Merge.ADD_STANDS,
+    "orders_outstanding": Merge.ADD_STANDS,
+    "cpu_s": Merge.ADD,
+    "rss_bytes": Merge.ADD_STANDS,
+    "loop_lag_us": Merge.WORST,
+    "silence_us": Merge.WORST,
+    "cpu_share": Merge.WORST,
+    "machine_busy_share": Merge.WORST,
+    "steal_share": Merge.WORST,
+    "softirq_share": Merge.WORST,
+    "behind_us": Merge.WORST,
+    "clock_step_us": Merge.WORST,
+    "receive_wait_us": Merge.WORST,
+    # One process alone watches the servers.
+    "server_cpu_s": Merge.ADD,
+    "server_rss_bytes": Merge.ADD_STANDS,
+    "server_thread_share": Merge.WORST,
+}
+"""Every field of a record has its rule here: a record with another one is not merged but refused."""
 
 
 class Recorder:

@@ -1,6 +1,7 @@
 """PURE: the address of a server under test. Called by the settings; it resolves and connects nothing."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 _EXPECTED = "expected ws://HOST:PORT/PATH or wss://HOST:PORT/PATH, such as ws://127.0.0.1:8124/ws"
@@ -13,12 +14,14 @@ class Target:
 
     Attributes:
         certificate_name: the name that the server's certificate must be for; None for a plain connection.
+        source: the address of this machine to connect from; None leaves it to the kernel.
     """
 
     host: str
     port: int
     path: str
     certificate_name: str | None = None
+    source: str | None = None
 
     @property
     def authority(self) -> str:
@@ -50,3 +53,8 @@ def parse_target(text: str) -> Target:
         path += f"?{parts.query}"
     host = str(parts.hostname)
     return Target(host, port or _PORTS[parts.scheme], path, host if parts.scheme == "wss" else None)
+
+
+def from_each(targets: Sequence[Target], sources: Sequence[str]) -> list[Target]:
+    """Return every target from every source: who takes turns at these uses all pairs evenly."""
+    return [replace(target, source=source) for source in sources or (None,) for target in targets]

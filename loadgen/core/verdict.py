@@ -140,9 +140,12 @@ class Verdict:
         }
 
 
-def judge(asked: Asked, figures: Figures, requirements: Sequence[Requirement] = ()) -> Verdict:
-    """Judge a run that is over."""
-    reasons = [reason for reason in _reasons(asked, figures) if reason.level != VALID]
+def judge(
+    asked: Asked, figures: Figures, requirements: Sequence[Requirement] = (), died: Sequence[str] = ()
+) -> Verdict:
+    """Judge a run that is over; `died` says of each process that did not come to its end how that was."""
+    reasons = [Reason(INVALID, f"{what}: what its clients saw is missing") for what in died]
+    reasons += [reason for reason in _reasons(asked, figures) if reason.level != VALID]
     level = max((reason.level for reason in reasons), key=LEVELS.index, default=VALID)
     judged = tuple(requirement.judge(figures) for requirement in requirements)
     return Verdict(level, tuple(reasons), tuple(_incomplete(asked, figures)), judged)

@@ -12,19 +12,11 @@ import pytest
 from execgate.measure.classic import SERVER_HEADING
 from execgate.wire.update import Kind
 from tests.clients import Client
-from tests.harness import Process, wait_until
+from tests.harness import Process, has_ended, wait_until
 from tests.rig import PATIENT, Gateway, gateway, get, scripted
 from tests.scripted_publisher import ScriptedPublisher
 
 ORDER = {"request": 1, "rows": 1, "timestamp": 1, "address": "a", "execs": [{"symbol": "Q"}]}
-
-
-def has_ended(process: psutil.Process) -> bool:
-    """Whether it runs no more; an orphan may stay a zombie for as long as init takes its time."""
-    try:
-        return bool(process.status() == psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return True
 
 
 def clients_of_both(served: Gateway, stack: ExitStack) -> dict[str, Client]:

@@ -1,7 +1,7 @@
-"""The children of the demo: started in their own sessions, watched, and ended, whatever happens.
+"""Child processes of our own: started in their own sessions, watched, and ended, whatever happens.
 
-Called by `show.py`. Nothing outlives the demo: the block that starts them ends them, and where the demo is
-killed the kernel does (`lifecycle.child_environment`).
+Called by the demo and the load generator. Nothing outlives the parent: the block that starts them ends them, and
+where the parent is killed the kernel does (`lifecycle.child_environment`).
 """
 
 import asyncio
@@ -12,13 +12,11 @@ import sys
 import time
 from asyncio.subprocess import DEVNULL, PIPE
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
-import ujson
-
-from execgate.service.lifecycle import PARENT_VARIABLE, child_environment
+from execgate.service.lifecycle import PARENT_VARIABLE, Stop, child_environment
 from execgate.service.options import ENVIRONMENT_PREFIX
 from execgate.wire.errors import ExecgateError
 
@@ -27,16 +25,23 @@ END_TIMEOUT_S = 10.0
 LAST_WORDS_S = 0.5
 STDERR_LINES = 10
 _STILL_THERE = 0  # kill(2): signal 0 only asks
-_MAX_LINE_BYTES = 4 * 1024 * 1024  # a record with its histograms is a line
+MAX_LINE_BYTES = 4 * 1024 * 1024
+"""Of what a child says: a record with its histograms is a line."""
 _FACT = re.compile(r"(\w+)=(\S+)")
+
+Result = TypeVar("Result")
 
 
 class ChildError(ExecgateError):
     """A child ended by itself, or did not become ready; the text has its last words."""
 
 
+class StoppedError(Exception):
+    """The end was asked for while something else was awaited."""
+
+
 def environment() -> dict[str, str]:
-    """The children's environment: settings of the demo itself (EXECGATE_FOR, ...) are not theirs."""
+    """The children's environment: settings of the parent itself (EXECGATE_FOR, ...) are not theirs."""
     return {
         name: value
         for name, value in child_environment().items()
@@ -45,11 +50,22 @@ def environment() -> dict[str, str]:
 
 
 class Child:
-    """One `execgate COMMAND ...` that runs. Its output is read all the time, so that it never blocks."""
+    """One program of ours that runs. Its output is read all the time, so that it never blocks.
 
-    def __init__(self, name: str, process: asyncio.subprocess.Process) -> None:
+    Attributes:
+        name: for messages.
+        process: as asyncio has it.
+        facts: of its ready line, once that has come.
+        stderr: the newest lines of it.
+        ended: the task that is done, with the exit status, when it is over and has been read to its end.
+    """
+
+    def __init__(
+        self, name: str, process: asyncio.subprocess.Process, on_line: Callable[[bytes], None] | None = None
+    ) -> None:
         self.name = name
         self.process = process
+        self._on_line = on_line
         self.facts: asyncio.Future[dict[str, str]] = asyncio.get_running_loop().create_future()
         self.stderr: deque[str] = deque(maxlen=STDERR_LINES)
         self.ended = asyncio.create_task(self._wait())
@@ -57,14 +73,17 @@ class Child:
     async def _wait(self) -> int:
         readers = [asyncio.create_task(self._read_stdout()), asyncio.create_task(self._read_stderr())]
         status = await self.process.wait()
-        # Its last words; not to the end of the pipes, which its own children may hold open.
-        await asyncio.wait(readers, timeout=LAST_WORDS_S)
+        # Its last words; not to the end of the pipes, which its own children may hold open. One whose every line
+        # counts has none, and is read to its end, however busy we are.
+        await asyncio.wait(readers, timeout=LAST_WORDS_S if self._on_line is None else END_TIMEOUT_S)
         return status
 
     async def _read_stdout(self) -> None:
         assert self.process.stdout is not None
         async for line in self.process.stdout:
-            if b" ready pid=" in line and not self.facts.done():
+            if self._on_line is not None:
+                self._on_line(line)
+            elif b" ready pid=" in line and not self.facts.done():
                 self.facts.set_result(dict(_FACT.findall(line.decode(errors="replace"))))
 
     async def _read_stderr(self) -> None:
@@ -123,60 +142,76 @@ class Children:
         """The tasks that are done when their child has ended."""
         return {child.ended: child for child in self._children}
 
-    async def start(self, name: str, *arguments: str, pass_fds: tuple[int, ...] = ()) -> Child:
-        """Start one; Ctrl-C at the terminal reaches the demo alone, which ends them in order."""
+    async def start(
+        self,
+        name: str,
+        *arguments: str,
+        module: str = "execgate",
+        stdin: int = DEVNULL,
+        pass_fds: tuple[int, ...] = (),
+        on_line: Callable[[bytes], None] | None = None,
+    ) -> Child:
+        """Start `python -m MODULE ARGUMENTS`; Ctrl-C at the terminal reaches the parent alone, which ends it.
+
+        Args:
+            name: for messages.
+            arguments: of its command line.
+            module: what runs.
+            stdin: as `subprocess` has it.
+            pass_fds: descriptors that it inherits.
+            on_line: gets each line of its standard output; without it a ready line is waited for.
+        """
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
-            "execgate",
+            module,
             *arguments,
-            stdin=DEVNULL,
+            stdin=stdin,
             stdout=PIPE,
             stderr=PIPE,
             env=environment(),
             pass_fds=pass_fds,
             start_new_session=True,
-            limit=_MAX_LINE_BYTES,
+            limit=MAX_LINE_BYTES,
         )
-        child = Child(name, process)
+        child = Child(name, process, on_line)
         self._children.append(child)
         return child
 
-    async def start_recording(self, name: str, *arguments: str) -> tuple[Child, "Records"]:
-        """Start a load generator whose interval log is a pipe to us."""
-        reading, writing = os.pipe()
+    async def ready(self, child: Child, stop: Stop) -> dict[str, str]:
+        """Wait for its ready line; return what stands in it.
+
+        Raises:
+            ChildError: it did not come in time, or a child ended.
+            StoppedError: the end was asked for before.
+        """
+
+        async def facts() -> dict[str, str]:
+            try:
+                return await asyncio.wait_for(asyncio.shield(child.facts), READY_TIMEOUT_S)
+            except TimeoutError:
+                raise child.death() from None
+
+        return await self.unless_over(facts(), stop)
+
+    async def unless_over(self, wanted: Coroutine[Any, Any, Result], stop: Stop) -> Result:
+        """Wait for something.
+
+        Raises:
+            ChildError: a child ended before.
+            StoppedError: the end was asked for before.
+        """
+        task = asyncio.ensure_future(wanted)
+        stopped = asyncio.ensure_future(stop.wait())
+        ends = self.ends
         try:
-            child = await self.start(name, *arguments, "--intervals", f"/dev/fd/{writing}", pass_fds=(writing,))
+            await asyncio.wait([task, stopped, *ends], return_when=asyncio.FIRST_COMPLETED)
+            for end, child in ends.items():
+                if end.done():
+                    raise child.death()
+            if stopped.done():
+                raise StoppedError
+            return await task
         finally:
-            os.close(writing)
-        stream = asyncio.StreamReader(limit=_MAX_LINE_BYTES)
-        await asyncio.get_running_loop().connect_read_pipe(
-            lambda: asyncio.StreamReaderProtocol(stream), os.fdopen(reading, "rb")
-        )
-        return child, Records(stream)
-
-
-class Records:
-    """The interval records of one load generator, as they come."""
-
-    def __init__(self, stream: asyncio.StreamReader) -> None:
-        self._stream = stream
-        self.all: list[dict[str, Any]] = []
-        self._arrived = asyncio.Event()
-        self._reading = asyncio.create_task(self._read())
-
-    async def _read(self) -> None:
-        async for line in self._stream:
-            self.all.append(ujson.loads(line))
-            self._arrived.set()
-
-    async def next(self, index: int) -> dict[str, Any]:
-        """Wait for record number `index` and return it."""
-        while len(self.all) <= index:
-            self._arrived.clear()
-            await self._arrived.wait()
-        return self.all[index]
-
-    async def rest(self) -> None:
-        """Wait for the end of the log."""
-        await self._reading
+            for mine in (task, stopped):
+                mine.cancel()

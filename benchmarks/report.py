@@ -33,7 +33,7 @@ data's; a message has 33 bytes around it. Where the rows are variants, all are t
 in the same interleaved rounds.
 
 The clock stops while the load goes on: CPU is divided by what has come by then, and `delivered` is its share of
-what was owed, so that a queue that grows earns its server nothing. Waiting for it to drain would count it as delivered.
+what was owed, so that a queue that grows earns its server nothing. To wait for it would count it as delivered.
 
 """
 

@@ -11,6 +11,7 @@ import errno
 import logging
 import os
 import socket
+import sys
 from collections.abc import Callable
 
 from execgate.service.endpoints import TcpAddress, bind_error, resolve
@@ -24,6 +25,8 @@ log = logging.getLogger("gateway.acceptor")
 ACCEPTS_PER_TURN = 8
 _PAUSE_S = 0.1
 _MOST = 2**31 - 1  # of a socket option
+_TCP_INFO_BYTES = 28
+_TCPI_UNACKED = 24
 _SPENT = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
@@ -74,6 +77,15 @@ def listen(
     return listener
 
 
+def waiting(listener: socket.socket) -> int:
+    """Return how many connections wait in the kernel for somebody to accept them.
+
+    The kernel tells it in `tcpi_unacked` of a socket that listens (tcp_get_info in Linux' net/ipv4/tcp.c).
+    """
+    information = listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BYTES)
+    return int.from_bytes(information[_TCPI_UNACKED : _TCPI_UNACKED + 4], sys.byteorder)
+
+
 def bound_address(listener: socket.socket) -> TcpAddress:
     """Return what `listener` really bound."""
     host, port = listener.getsockname()[:2]
@@ -116,12 +128,25 @@ class Acceptor:
         self._reserve = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
         self._spent = Throttle(log)
 
+    @property
+    def exchanges(self) -> int:
+        """Handshakes and requests under way, and connections that are kept for more of them."""
+        return self._exchanges
+
+    @property
+    def waiting(self) -> int:
+        """Connections in the kernel's queue, which nobody has accepted; 0 once it is closed."""
+        return 0 if self._closed else waiting(self._listener)
+
     def start(self) -> None:
         """Begin to accept on the running loop."""
         self._listen_again()
 
     def close(self) -> None:
-        """Accept no more and close the listener."""
+        """Accept no more, close the listener, and count who is reset by that."""
+        if self._closed:
+            return
+        self._counters.refused["unaccepted"] += self.waiting
         self._closed = True
         self._stop_listening()
         if self._pause is not None:

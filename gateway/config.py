@@ -10,7 +10,7 @@ from execgate.service.endpoints import (
     require_loopback,
     require_private,
 )
-from execgate.service.options import one_of, option, positive_number, whole_number
+from execgate.service.options import number_from_0, one_of, option, positive_number, whole_number
 from execgate.wire.errors import UsageError
 from gateway.core.proxies import Network, parse_networks, show_networks
 
@@ -251,9 +251,16 @@ class GatewayConfig:
         parse=whole_number(1),
         metavar="N",
     )
+    drain_lead_s: float = option(
+        0.0,
+        "after SIGTERM, time in which /readyz is red and all else as before, for load balancers that ask it, s",
+        parse=number_from_0,
+        metavar="S",
+        reloadable=True,
+    )
     drain_s: float = option(
         5.0,
-        "after SIGTERM, time for clients to leave before they are closed, s",
+        "then, time over which clients are told to leave, in batches, and closed if they don't, s",
         parse=positive_number,
         metavar="S",
         reloadable=True,

@@ -18,6 +18,7 @@ class Counters:
         discarded: updates that were queued for a subscriber when it ended.
         orders: by how they ended: a status, `disconnected`, or `late` for an answer after the end.
         closes: by the code that this gateway sent, or `lost` where the peer was gone first.
+        drained: sessions that were told to leave, because this process ends.
         refused: connections that got no session, by reason.
         upstream: what the feed brought: updates, gaps, missing, duplicates, malformed.
         flush_s: how long each flush took, to all whom it concerned.
@@ -31,6 +32,7 @@ class Counters:
         "age_s",
         "delivered",
         "discarded",
+        "drained",
         "dropped",
         "flush_s",
         "matched",
@@ -50,6 +52,7 @@ class Counters:
         self.shed = 0
         self.conflated = 0
         self.discarded = 0
+        self.drained = 0
         self.orders: Counter[str] = Counter()
         self.closes: Counter[str] = Counter()
         self.refused: Counter[str] = Counter()

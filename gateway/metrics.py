@@ -30,6 +30,7 @@ def figures(
         "subscribers": dict(fanout.subscribers),
         "resuming_sessions": len(site.resumer),
         "closes_total": dict(counters.closes),
+        "drained_total": counters.drained,
         "refusals_total": dict(counters.refused),
         "matches_total": counters.matched,
         "deliveries_total": counters.delivered,

@@ -32,6 +32,7 @@ from execgate.wire.errors import UsageError
 from gateway.acceptor import bound_address, listen
 from gateway.certificate import load_context
 from gateway.config import GatewayConfig
+from gateway.core import drain
 from gateway.core.metrics import TABLE
 from gateway.core.stats import add_up, status_line
 from gateway.counters import Counters
@@ -45,7 +46,7 @@ log = logging.getLogger("gateway.supervisor")
 _FIRST_BACKOFF_S = 0.1
 _LONGEST_BACKOFF_S = 5.0
 _GOOD_RUN_S = 10.0
-_GRACE_S = 5.0  # on top of a worker's own drain
+_GRACE_S = 2.0  # on top of a worker's own drain
 _READY = f"{PROGRAM} ready "
 HUNG_S = 20.0
 """A worker that reports nothing for so long (it does twice a second) is taken for hung."""
@@ -103,6 +104,7 @@ class Supervisor:
             )
         self._config = config
         self._is_serving = False
+        self._is_leaving = False
         if config.tls_cert is not None and config.tls_key is not None:
             load_context(config.tls_cert, config.tls_key)  # one error here, not one of each worker
         self._holder = _hold_port(config.listen, config.share_port)
@@ -144,16 +146,11 @@ class Supervisor:
         pulse = systemd.Pulse(lambda: status_line(self.stats()), self.is_serving)
         pulse.start()
         await stop.wait()
-        self._is_serving = False
-        systemd.notify("STOPPING=1")
+        self._is_serving, self._is_leaving = False, True
+        systemd.notify(f"STOPPING=1\nSTATUS=draining workers={len(self._slots)}")
         ready.cancel()
         self._signal_workers(self._slots, signal.SIGTERM)
-        _, late = await asyncio.wait(keepers, timeout=self._config.drain_s + _GRACE_S)
-        if late:
-            log.error("workers did not end in time count=%s", len(late))
-            self._signal_workers(self._slots, signal.SIGKILL)
-            await asyncio.wait(late)
-            self._status = EXIT_FAILED
+        await self._end(keepers, stop)
         pulse.stop()
         scraped.close()
         acceptor.close()
@@ -161,6 +158,20 @@ class Supervisor:
         if self._settings is not None:
             os.close(self._settings)
         return self._status
+
+    async def _end(self, keepers: Sequence["asyncio.Task[None]"], stop: Stop) -> None:
+        """Wait for the workers' drains; kill who takes too long, and all when told again to end."""
+        config = self._config
+        ended, hurried = asyncio.create_task(asyncio.wait(keepers)), asyncio.create_task(stop.at_once.wait())
+        longest_s = drain.longest_s(config.drain_lead_s, config.drain_s) + _GRACE_S
+        await asyncio.wait({ended, hurried}, timeout=longest_s, return_when=asyncio.FIRST_COMPLETED)
+        if not ended.done():
+            if not hurried.done():
+                self._status = EXIT_FAILED
+            log.error("workers killed which=%s", "told a second time to end" if hurried.done() else "not in time")
+            self._signal_workers(self._slots, signal.SIGKILL)
+        hurried.cancel()
+        await ended
 
     def is_serving(self) -> bool:
         """Whether all workers were ready once and we do not end yet."""
@@ -222,7 +233,7 @@ class Supervisor:
             }
             for slot in self._slots
         ]
-        is_ready = any(worker["ready"] for worker in workers)
+        is_ready = not self._is_leaving and any(worker["ready"] for worker in workers)
         return is_ready, {"process": f"supervisor-{os.getpid()}", "ready": is_ready, "workers": workers}
 
     async def _tell_ready(self, more: dict[str, object]) -> None:

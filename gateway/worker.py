@@ -1,6 +1,6 @@
 """One gateway process: its parts put together, its life from the bound port to the last close frame.
 
-bind -> join the feed -> ready -> serve -> SIGTERM -> stop accepting -> drain to a deadline -> close -> exit 0
+bind -> join the feed -> ready -> serve -> SIGTERM -> red -> stop accepting -> drain -> close -> exit 0
 """
 
 import asyncio
@@ -22,15 +22,13 @@ from execgate.service.ledger_file import LedgerFile
 from execgate.service.lifecycle import Stop
 from execgate.service.metrics import MetricsServer
 from execgate.service.vitals import LoopLag, ProcessVitals
-from execgate.wire import events
-from execgate.wire.close_codes import CloseCode
 from execgate.wire.errors import UsageError
 from gateway import metrics
 from gateway.acceptor import Acceptor, bound_address, listen
 from gateway.admission import Admission
 from gateway.certificate import Certificate
 from gateway.config import NO_REPLAY, GatewayConfig
-from gateway.connection import CLOSE_TIMEOUT_S, Site
+from gateway.connection import Site
 from gateway.core.metrics import TABLE
 from gateway.core.policy import OpenPolicy
 from gateway.core.rate import AddressLimiter
@@ -38,6 +36,7 @@ from gateway.core.session import Mode
 from gateway.core.stats import status_line
 from gateway.core.stitcher import Stitcher
 from gateway.counters import Counters
+from gateway.draining import drain_clients, stop_accepting
 from gateway.fanout import Fanout, FeedState
 from gateway.feed import Feed
 from gateway.front import Front
@@ -75,6 +74,7 @@ class Worker:
         self._config = config
         self._started_s = time.monotonic()
         self._live = asyncio.Event()
+        self._is_leaving = False
         self._facts: dict[str, object] = {}  # more of the ready line
         self._vitals = ProcessVitals()
         self._lag = LoopLag()
@@ -159,10 +159,7 @@ class Worker:
         for task in tasks:
             task.add_done_callback(_tell_failure)
         await stop.wait()
-        systemd.notify("STOPPING=1")
-        self._front.is_draining = True
-        acceptor.close()
-        await self._drain()
+        await self._leave(acceptor, stop)
         for task in tasks:
             task.cancel()
         self._site.keepalive.stop()
@@ -177,12 +174,16 @@ class Worker:
         for history in self._histories:
             history.close()
         self._close_ledger()
-        log.info("stopped delivered=%s", self._site.counters.delivered)
+        counters = self._site.counters
+        log.info(
+            "stopped delivered=%s drained=%s unaccepted=%s",
+            *(counters.delivered, counters.drained, counters.refused["unaccepted"]),
+        )
         return EXIT_OK
 
     def is_serving(self) -> bool:
         """Whether it was ready once and does not end yet."""
-        return self._live.is_set() and not self._front.is_draining
+        return self._live.is_set() and not self._is_leaving
 
     def apply(self, config: GatewayConfig) -> None:
         """Put a config to work of which only what can be reloaded differs (`execgate.service.settings`).
@@ -232,6 +233,7 @@ class Worker:
             "queued_bytes": site.budget.used,
             "orders": dict(counters.orders),
             "closes": dict(counters.closes),
+            "drained": counters.drained,
             "refused": dict(counters.refused),
             "loop_lag_ms": round(self._loop_lag_s * 1000, 3),
             "gc_pause_ms": round(self._heap.longest_pause_s * 1000, 3),
@@ -257,12 +259,12 @@ class Worker:
 
     def _readiness(self) -> tuple[bool, dict[str, Any]]:
         state = self._site.fanout.state
-        is_ready = state is FeedState.LIVE and self._recovery.is_joined and not self._front.is_draining
+        is_ready = state is FeedState.LIVE and self._recovery.is_joined and not self._is_leaving
         details = {
             "process": self._site.name,
             "ready": is_ready,
             "feed": state.value,
-            "draining": self._front.is_draining,
+            "draining": self._is_leaving,
         }
         return is_ready, details
 
@@ -314,17 +316,30 @@ class Worker:
                 return
             await asyncio.sleep(_REPORT_S)
 
-    async def _drain(self) -> None:
-        """Tell clients to leave, then close those that have not."""
-        keepalive, drain_s = self._site.keepalive, self._config.drain_s
-        notice = events.encode_event(events.DRAIN, {"after_ms": round(drain_s * 1000)})
-        for connection in keepalive.connections():
-            connection.outbound.control(notice)
-        log.info("draining connections=%s deadline_s=%g", len(keepalive), drain_s)
-        await self._emptied(drain_s)
-        for connection in keepalive.connections():
-            connection.close(CloseCode.RESTART, "the gateway stops")
-        await self._emptied(CLOSE_TIMEOUT_S + 0.5)
+    async def _leave(self, acceptor: Acceptor, stop: Stop) -> None:
+        """Go out of service; at once, where a signal says so a second time."""
+        self._is_leaving = True
+        config, connections = self._config, len(self._site.keepalive)
+        status = f"draining connections={connections} lead_s={config.drain_lead_s:g} drain_s={config.drain_s:g}"
+        systemd.notify(f"STOPPING=1\nSTATUS={status}")
+        log.info("leaving connections=%s drain_lead_s=%g", connections, config.drain_lead_s)
+        drained = asyncio.create_task(self._drain(acceptor))
+        hurried = asyncio.create_task(stop.at_once.wait())
+        # Under a supervisor it is for the supervisor, beside whom systemd tells each process of a unit to end.
+        awaited = {drained} if REPORT_VARIABLE in os.environ else {drained, hurried}
+        await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
+        hurried.cancel()
+        if drained.done():
+            return drained.result()
+        drained.cancel()
+        log.warning("told a second time to end, and not drained connections=%s", len(self._site.keepalive))
+        return acceptor.close()
+
+    async def _drain(self, acceptor: Acceptor) -> None:
+        await asyncio.sleep(self._config.drain_lead_s)
+        await stop_accepting(acceptor)
+        self._front.is_draining = True
+        await drain_clients(self._site.keepalive, self._site.counters, self._config.drain_s)
 
     def _close_ledger(self) -> None:
         """Enter the sessions that outlived the drain, and the process."""
@@ -336,11 +351,6 @@ class Worker:
         for connection in left:
             ledger.enter(connection)
         ledger.close(queued)
-
-    async def _emptied(self, timeout_s: float) -> None:
-        deadline = time.monotonic() + timeout_s
-        while len(self._site.keepalive) and time.monotonic() < deadline:
-            await asyncio.sleep(0.02)
 
 
 def _tell_failure(chore: "asyncio.Task[None]") -> None:

@@ -21,10 +21,25 @@ _PR_SET_PDEATHSIG = 1
 
 
 class Stop:
-    """A request to end, set by a signal or by the program itself; may be awaited or asked."""
+    """A request to end, set by a signal or by the program itself; may be awaited or asked.
+
+    Attributes:
+        at_once: set when the same signal has come again: whoever sent it does not want to wait for a drain.
+            Another signal means nothing: Ctrl-C reaches a whole process group, and who started us may pass it on
+            as SIGTERM.
+    """
 
     def __init__(self) -> None:
         self._event = asyncio.Event()
+        self._signals: set[int] = set()
+        self.at_once = asyncio.Event()
+
+    def signal(self, signum: int) -> None:
+        """A signal that asks for the end has come."""
+        if signum in self._signals:
+            self.at_once.set()
+        self._signals.add(signum)
+        self.request()
 
     def request(self) -> None:
         """Ask for the end; more than once is the same as once."""
@@ -58,7 +73,7 @@ def run(program: str, main: Callable[[Stop], Awaitable[int | None]]) -> int:
         stop = Stop()
         loop = asyncio.get_running_loop()
         for signum in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(signum, stop.request)
+            loop.add_signal_handler(signum, stop.signal, signum)
         return await main(stop) or EXIT_OK
 
     try:

@@ -250,6 +250,14 @@ def positive_number(text: str) -> float:
     return value
 
 
+def number_from_0(text: str) -> float:
+    """A finite number, 0 or more."""
+    value = _number(text, "expected a number from 0")
+    if not 0 <= value < float("inf"):
+        raise ValueError("expected a number from 0")
+    return value
+
+
 def _number(text: str, expected: str) -> float:
     try:
         return float(text)

@@ -9,7 +9,7 @@ DROPS = ("slow", "behind", "ended")
 
 REFUSALS = (
     *("handshake", "origin", "full", "draining", "feed-not-joined"),
-    *("outbound-memory", "rate", "descriptors", "tls", "gone"),
+    *("outbound-memory", "rate", "descriptors", "tls", "gone", "unaccepted"),
 )
 
 ORDER_ENDS = (*OrderStatus, "disconnected", "late")
@@ -22,6 +22,7 @@ TABLE = (
     gauge("execgate_gateway_subscribers", "Sessions that get updates.", label="mode", values=[*Mode]),
     gauge("execgate_gateway_resuming_sessions", "Sessions on their way from their `since` to live."),
     counter("execgate_gateway_closes_total", "Sessions that ended, by close code, `peer` or `lost`.", "code"),
+    counter("execgate_gateway_drained_total", "Sessions that were told to leave: the gateway ends."),
     counter("execgate_gateway_refusals_total", "Connections that got no session.", "reason", REFUSALS),
     counter("execgate_gateway_matches_total", "Updates that concerned a subscriber, one for each."),
     counter("execgate_gateway_deliveries_total", "Updates written to sockets, one for each subscriber."),

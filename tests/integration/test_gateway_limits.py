@@ -279,6 +279,6 @@ def test_systemd_is_told_ready_once_the_feed_is_joined_and_stopping_at_the_end(
             assert process.stop() == 0
             while "WATCHDOG" in (said := words(told)):
                 pass
-            assert said == {"STOPPING"}
+            assert said == {"STOPPING", "STATUS"}
         finally:
             process.close()

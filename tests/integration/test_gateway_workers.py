@@ -85,6 +85,22 @@ def test_a_killed_worker_is_logged_and_replaced_and_the_other_workers_clients_no
             client.connection.close_socket()
 
 
+def test_a_supervisor_is_red_while_its_workers_drain_and_ends_at_once_when_told_again() -> None:
+    with scripted("--workers", "2", "--drain-s", "600") as (served, _), ExitStack() as stack:
+        clients = clients_of_both(served, stack)
+        served.process.send_signal(signal.SIGTERM)
+        for client in clients.values():
+            client.receive_event("drain")
+        assert get(served.facts["stats"], "/readyz")[0] == 503
+        for name in clients:  # as systemd does, which tells every process of a unit
+            os.kill(int(name.rpartition("-")[2]), signal.SIGTERM)
+        for client in clients.values():  # that is no second time: it serves on
+            assert client.ask("order-request", ORDER)["data"]["status"] == "accepted"
+        served.process.send_signal(signal.SIGTERM)
+        assert served.process.wait() == 0
+        served.process.wait_for("workers killed which=told a second time to end")
+
+
 def test_a_worker_that_cannot_be_started_is_tried_again_until_it_can() -> None:
     with scripted("--workers", "2") as (served, feed):
         supervisor = served.process.pid
@@ -103,7 +119,7 @@ def test_a_killed_supervisor_leaves_no_worker_behind() -> None:
         workers = psutil.Process(served.process.pid).children()
         assert len(workers) == 2
         served.process.send_signal(signal.SIGKILL)
-        assert client.receive_event("drain")["data"] == {"after_ms": 200}
+        assert client.receive_event("drain")["data"] == {"after_ms": 50}
         wait_until(lambda: all(map(has_ended, workers)), "the workers are gone")
 
 

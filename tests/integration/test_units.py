@@ -1,16 +1,20 @@
 """The samples in `etc/`: settings that the programs take, and units that systemd finds no fault with."""
 
 import os
+import re
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
 
+from gateway.core.drain import longest_s
 from tests.harness import running
 
 ETC = Path(__file__).parents[2] / "etc"
 SERVICES = ("execgate-publisher.service", "execgate-gateway@.service")
+MARGIN_S = 5
 PROGRAM = "/opt/execgate/bin/execgate"
 
 
@@ -26,6 +30,12 @@ def analyze(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 def test_the_program_takes_its_sample_of_settings(program: str) -> None:
     with running(program, "--config", str(ETC / "execgate" / f"{program}.toml"), "--check") as process:
         assert process.popen.wait(20) == 0, process.words()
+
+
+def test_systemd_waits_for_the_longest_drain_of_the_sample() -> None:
+    (stops_s,) = re.findall(r"^TimeoutStopSec=(\d+)$", (ETC / "systemd" / SERVICES[1]).read_text(), re.MULTILINE)
+    settings = tomllib.loads((ETC / "execgate" / "gateway.toml").read_text())
+    assert int(stops_s) >= longest_s(settings["drain_lead_s"], settings["drain_s"]) + MARGIN_S
 
 
 @pytest.mark.slow

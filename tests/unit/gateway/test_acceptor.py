@@ -17,8 +17,10 @@ from execgate.service.endpoints import TcpAddress
 from execgate.wire.errors import UsageError
 from gateway.acceptor import ACCEPTS_PER_TURN, Acceptor, bound_address, listen
 from gateway.admission import Admission
+from gateway.core import drain
 from gateway.core.rate import AddressLimiter
 from gateway.counters import Counters
+from gateway.draining import stop_accepting
 from gateway.http_server import PageServer, serve
 from gateway.pages import Pages
 
@@ -178,6 +180,50 @@ def test_an_address_over_its_rate_is_closed_and_counted_and_the_loopback_never_i
     asyncio.run(play(refused=0))
     monkeypatch.setattr("gateway.admission.is_loopback_host", lambda host: False)
     asyncio.run(play(refused=3))
+
+
+def test_who_waits_in_the_kernel_when_the_listener_closes_is_counted_once_and_is_reset() -> None:
+    async def play() -> None:
+        scene = Scene(max_exchanges=3)
+        scene.connect(8)
+        await scene.settle()
+        assert (scene.acceptor.exchanges, scene.acceptor.waiting) == (3, 5)
+        scene.acceptor.close()
+        scene.acceptor.close()
+        assert scene.acceptor.waiting == 0
+        assert scene.counters.refused == {"unaccepted": 5}
+        for client in scene.clients[3:]:
+            with pytest.raises(ConnectionResetError):
+                client.recv(1)
+        scene.close()
+
+    asyncio.run(play())
+
+
+def test_before_a_drain_all_who_wait_are_taken_as_fast_as_the_bound_of_exchanges_lets(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(drain, "QUEUE_S", 60.0)
+
+    async def play() -> None:
+        scene = Scene(max_exchanges=3)
+        scene.connect(8)
+        await scene.settle()
+        stopped = asyncio.create_task(stop_accepting(scene.acceptor))
+        for taken in range(3, 8):
+            while len(scene.taken) < taken:
+                await asyncio.sleep(0.001)
+            assert not stopped.done()
+            scene.acceptor.exchange_over()
+        while scene.acceptor.waiting or len(scene.taken) < 8:
+            await asyncio.sleep(0.001)
+        for _ in range(3):
+            scene.acceptor.exchange_over()
+        await stopped
+        assert scene.counters.refused == {"unaccepted": 0}
+        scene.close()
+
+    asyncio.run(play())
 
 
 def test_closing_lets_go_of_the_port_and_the_reserve() -> None:

@@ -42,6 +42,17 @@ def test_stop_is_awaited_asked_and_requested_more_than_once() -> None:
     asyncio.run(check())
 
 
+def test_the_same_signal_again_asks_to_end_at_once_and_another_one_does_not() -> None:
+    stop = Stop()
+    stop.signal(signal.SIGINT)
+    assert stop.requested
+    stop.request()
+    stop.signal(signal.SIGTERM)  # whoever started us passes Ctrl-C on
+    assert not stop.at_once.is_set()
+    stop.signal(signal.SIGINT)
+    assert stop.at_once.is_set()
+
+
 RUNS = """
     import sys
     from execgate.service.lifecycle import Stop, run, tell_ready

@@ -41,7 +41,7 @@ class Listener(Protocol):
         """The handshake is done."""
 
     def on_text(self, text: str, received_ns: int) -> None:
-        """A message, and the monotonic time at which its last bytes were read from the socket."""
+        """A message (one of bytes is read as UTF-8), and the monotonic time at which its last bytes were read."""
 
     def on_close(self, closed: Closed) -> None:
         """The connection is gone."""

@@ -1,10 +1,22 @@
 """The settings of the load generator. Each field is a flag, an environment name and a line of docs/loadgen.md."""
 
+import re
 from dataclasses import dataclass
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Any
 
 from execgate.service.options import one_of, option, positive_number, whole_number
+from loadgen.core.adapter import (
+    UNITS_US,
+    Adapter,
+    JsonPath,
+    Regex,
+    Reply,
+    parse_path,
+    parse_regex,
+    parse_reply,
+)
 from loadgen.core.plan import Plan, steady_plan
 from loadgen.core.recorder import STALE_AFTER_S
 from loadgen.core.requirement import Requirement, parse_requirement
@@ -15,6 +27,43 @@ MAX_INTERVALS = 100_000
 """A run's records; with the buckets that a busy interval fills, a few hundred megabytes at the very most."""
 MAX_CLIENTS = 1_000_000
 MAX_PROCESSES = 256
+
+
+MAX_ON_OPEN_BYTES = 1024 * 1024
+"""Of a message that each client sends."""
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.6.2
+
+
+def parse_message(text: str) -> bytes:
+    """Read a message, or the file that has it, without the end of its last line.
+
+    Raises:
+        ValueError: says what was expected.
+    """
+    if not text.startswith("@"):
+        return text.encode()
+    try:
+        with Path(text[1:]).open("rb") as file:
+            message = file.read(MAX_ON_OPEN_BYTES + 1)
+        if len(message) > MAX_ON_OPEN_BYTES:
+            raise ValueError(f"expected {MAX_ON_OPEN_BYTES} bytes at most")
+        message.decode()
+    except OSError as error:
+        raise ValueError(f"{error.strerror or error}; expected a message, or @ and a file that has it") from None
+    except UnicodeDecodeError:
+        raise ValueError("expected a file in UTF-8") from None
+    return message.rstrip(b"\r\n")
+
+
+def parse_token(text: str) -> str:
+    """Read a subprotocol's name.
+
+    Raises:
+        ValueError: says what was expected.
+    """
+    if not _TOKEN.fullmatch(text):
+        raise ValueError("expected a name without spaces, such as graphql-ws")
+    return text
 
 
 def _max_rows() -> Any:
@@ -117,7 +166,67 @@ class OrdersConfig(ClassicConfig):
 
 
 @dataclass(frozen=True, slots=True)
-class RunConfig(ClientConfig):
+class ForeignConfig(ClientConfig):
+    """What `run` has for servers that are not ours."""
+
+    seq_path: JsonPath | None = option(
+        None,
+        "of a server that is not ours: where an update's sequence stands in its JSON",
+        parse=parse_path,
+        metavar="PATH",
+    )
+    ts_path: JsonPath | None = option(
+        None, "where an update's timestamp stands in its JSON", parse=parse_path, metavar="PATH"
+    )
+    seq_regex: Regex | None = option(
+        None, "what finds an update's sequence, in one group", parse=parse_regex, metavar="REGEX"
+    )
+    ts_regex: Regex | None = option(
+        None, "what finds an update's timestamp, in one group", parse=parse_regex, metavar="REGEX"
+    )
+    ts_unit: str = option("ms", "of timestamps: s, ms, us or ns", parse=one_of(*UNITS_US), metavar="UNIT")
+    on_open: tuple[bytes, ...] = option(
+        (),
+        "a message to send once a connection is open, or @FILE, which has one; may be given several times",
+        parse=parse_message,
+        metavar="MESSAGE",
+        repeatable=True,
+        show=lambda messages: " ".join(message.decode() for message in messages),
+    )
+    reply: tuple[Reply, ...] = option(
+        (),
+        "PING=PONG: what to answer to a message that is exactly PING; may be given several times",
+        parse=parse_reply,
+        metavar="PAIR",
+        repeatable=True,
+    )
+    subprotocol: str | None = option(
+        None, "to offer to a server that is not ours", parse=parse_token, metavar="NAME"
+    )
+
+    def adapter(self) -> Adapter | None:
+        """Return how to talk with the server, None if it is ours.
+
+        Raises:
+            ValueError: what was given does not go together.
+        """
+        if (self.seq_path or self.ts_path) and (self.seq_regex or self.ts_regex):
+            raise ValueError("--seq-path and --ts-path, or --seq-regex and --ts-regex: not one of each")
+        seq, ts = self.seq_path or self.seq_regex, self.ts_path or self.ts_regex
+        if seq is None and ts is None:
+            talk = {"--on-open": self.on_open, "--reply": self.reply, "--subprotocol": self.subprotocol}
+            if given := [flag for flag, value in talk.items() if value]:
+                raise ValueError(
+                    f"{given[0]} is for servers that are not ours: say with --seq-path, --ts-path, --seq-regex or "
+                    "--ts-regex what an update is"
+                )
+            return None
+        replies = {reply.ping: reply.pong.encode() for reply in self.reply}
+        return Adapter(seq, ts, UNITS_US[self.ts_unit], self.on_open, replies, self.subprotocol)
+
+
+@dataclass(frozen=True, slots=True)
+class RunConfig(ForeignConfig):
     """What `run` takes."""
 
     subscribers: int = option(
@@ -198,9 +307,17 @@ class RunConfig(ClientConfig):
                 f"--for {self.for_:g}: {seconds:.0f} s make more than {MAX_INTERVALS} records of "
                 f"{self.interval:g} s; say a longer --interval"
             )
+        adapter = self.adapter()
+        if adapter is not None:
+            for flag, value in (("--orders-per-s", self.orders_per_s), ("--records", self.records)):
+                if value is not None:
+                    raise ValueError(f"{flag} {value}: only our own servers know what that asks for")
         for requirement in self.require:
             if why := requirement.why_senseless(
-                subscribers=self.subscribers, orders=self.orders_per_s is not None
+                subscribers=self.subscribers,
+                orders=self.orders_per_s is not None,
+                is_numbered=adapter is None or adapter.seq is not None,
+                is_stamped=adapter is None or adapter.ts is not None,
             ):
                 raise ValueError(f"--require '{requirement}': {why}")
 

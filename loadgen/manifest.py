@@ -61,6 +61,8 @@ def _plain(value: Any) -> Any:
         return [_plain(item) for item in value]
     if isinstance(value, dict):
         return {name: _plain(item) for name, item in value.items()}
+    if isinstance(value, bytes):
+        return value.decode()
     return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)
 
 

@@ -17,7 +17,7 @@ from typing import cast
 from execgate.wire import frame_builder
 from execgate.wire.close_codes import CloseCode
 from execgate.wire.frame_builder import Opcode
-from execgate.wire.frame_parser import Closing, Failure, FrameParser, Ping, Text
+from execgate.wire.frame_parser import Binary, Closing, Failure, FrameParser, Ping, Text
 from loadgen.client import Closed, Listener
 from loadgen.core.handshake import KEY_BYTES, Handshake, HandshakeError
 from loadgen.core.target import Target
@@ -215,6 +215,8 @@ class RawConnection(asyncio.Protocol):
                 listener.on_text(event.text, received_ns)
             elif type(event) is Ping:
                 self._send(Opcode.PONG, event.payload)
+            elif type(event) is Binary:
+                listener.on_text(event.data.decode(errors="replace"), received_ns)
             elif type(event) is Closing:
                 self._end(Closed(event.code or 1005, event.reason), event.code or CloseCode.NORMAL)
             elif type(event) is Failure:

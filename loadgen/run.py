@@ -37,6 +37,7 @@ from loadgen.core.report import Report, make_report
 from loadgen.core.tables import as_text
 from loadgen.core.target import from_each
 from loadgen.crowd import Crowd
+from loadgen.foreign import ForeignSubscriber
 from loadgen.keeping import LAST, Keeper, Taken
 from loadgen.line_log import LineLog
 from loadgen.live import Live
@@ -139,8 +140,9 @@ class LoadRun:
             stale_after_s=config.stale_after,
             write_record=records.write if records.is_open else None,
         )
+        self._adapter = config.adapter()
         self._senders: list[OrderSender] = []
-        self._subscribers: dict[int, Subscriber] = {}  # by place
+        self._subscribers: dict[int, Subscriber | ForeignSubscriber] = {}  # by place
         self._turn = 0
         self._clients = plan.clients_in(plan.stages[0])
         self._changes, offsets = tee(plan.changes())
@@ -222,12 +224,17 @@ class LoadRun:
         crowd, change = self._crowd, next(self._changes)
         number = self._plan.index + len(crowd.members) * self._plan.of  # its own in all processes
         if change.act is Act.JOIN:
-            self._subscribers[change.place] = subscriber = Subscriber(crowd, number)
+            self._subscribers[change.place] = subscriber = self._subscriber(number)
             crowd.add(subscriber, due_ns)
         elif change.act is Act.JOIN_TO_ORDER:
             sender = OrderSender(crowd, number, self._config.max_rows)
             self._senders.append(sender)
             crowd.add(sender, due_ns)
+
+    def _subscriber(self, number: int) -> Subscriber | ForeignSubscriber:
+        if self._adapter is not None:
+            return ForeignSubscriber(self._crowd, number, self._adapter)
+        return Subscriber(self._crowd, number)
 
     def _order(self, due_ns: int) -> None:
         """The clients that are there take turns."""

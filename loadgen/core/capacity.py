@@ -135,11 +135,12 @@ def _row(variable: str, trial: Trial) -> tuple[str, ...]:
     latency = latency_name(variable)
     figures = trial.told["figures"]
     server = figures["server"]
+    missed = scalars(figures)["orders_unanswered" if variable == ORDERS else "lost"]
     return (
         f"{trial.value:,}",
         milliseconds(trial.latency_us(latency, "p50")),
         milliseconds(trial.latency_us(latency, "p99")),
-        f"{scalars(figures)['orders_unanswered' if variable == ORDERS else 'lost']:,}",
+        "not checked" if missed is None else f"{missed:,}",
         "-" if server is None else f"{server['cpu_share']:.0%}",
         f"{figures['client']['cpu_share']:.0%}",
         trial.told["verdict"]["verdict"],

@@ -109,7 +109,7 @@ def numbers_of(figures: Mapping[str, Any]) -> dict[str, float]:
             if value_us is not None and name != "max":
                 found[f"{latency}.{name}, ms"] = value_us / 1000
     numbers = scalars(figures)
-    found |= {name: numbers[name] for name in _SCALARS}
+    found |= {name: number for name in _SCALARS if (number := numbers[name]) is not None}
     found["client CPU, of a core"] = figures["client"]["cpu_share"]
     if figures["server"] is not None:
         found["server CPU, of a core"] = figures["server"]["cpu_share"]

@@ -34,7 +34,8 @@ _TIME_SHARES = (
     *("cpu_share", "steal_share", "softirq_share", "machine_busy_share", "receive_wait_us"),
     "server_thread_share",
 )
-_STREAM_COUNTS = ("delivered", "gaps", "missing", "told_gaps", "told_missing", "duplicates", "reorders")
+_CHECKED = ("gaps", "missing", "told_gaps", "told_missing", "duplicates", "reorders", "epoch_changes")
+"""What is known of a stream whose updates have a sequence, and of no other."""
 _ENDS = ("answered", "rejected", "timed_out", "disconnected")
 
 
@@ -136,8 +137,14 @@ class Figures:
                 "orders_sent_per_s": rate("orders_sent"),
                 "orders_answered_per_s": rate("orders_answered"),
             },
-            "streams": {name: whole[name] for name in (*_STREAM_COUNTS, "epoch_changes", "stale")}
-            | {"lost": lost(whole), "silence_us": int(self._silence_us)},
+            "streams": {
+                "delivered": whole["delivered"],
+                **{name: None if whole["unnumbered"] else whole[name] for name in _CHECKED},
+                "lost": None if whole["unnumbered"] else lost(whole),
+                "stale": whole["stale"],
+                "other": whole["other"],
+                "silence_us": int(self._silence_us),
+            },
             "orders": {
                 name: whole[f"orders_{name}"]
                 for name in ("sent", *_ENDS, "outstanding", "late", "unexpected", "unsent")
@@ -178,21 +185,22 @@ def lost(counters: Mapping[str, int]) -> int:
 
 
 SCALARS = (
-    *(
-        *_STREAM_COUNTS,
-        "lost",
-        "epoch_changes",
-        "stale",
-    ),
+    *("delivered", *_CHECKED, "lost", "stale", "other"),
     *("connects", "disconnects", "given_up", "errors"),
     *(f"orders_{end}" for end in ("sent", *_ENDS, "outstanding", "late", "unexpected", "unsent", "unanswered")),
     *("delivered_per_s", "data_bytes_per_s", "orders_sent_per_s", "orders_answered_per_s"),
 )
 """What `scalars` has a number for."""
+CHECKED_SCALARS = (*_CHECKED, "lost")
+"""Of them, what is known only where updates have a sequence."""
 
 
-def scalars(figures: Mapping[str, Any]) -> dict[str, float]:
-    """Return the single numbers that a requirement may name (`SCALARS`), from `Figures.as_dict`."""
+def scalars(figures: Mapping[str, Any]) -> dict[str, float | None]:
+    """Return the single numbers that a requirement may name (`SCALARS`), None where it was not checked.
+
+    Args:
+        figures: `Figures.as_dict`.
+    """
     orders = figures["orders"]
     due = orders["sent"] + orders["unsent"]
     return {

@@ -36,6 +36,8 @@ COUNTERS = (
     "data_bytes",
     "heartbeats",
     "negative_latencies",
+    "other",
+    "unnumbered",
     "stale",
     "orders_sent",
     "orders_answered",
@@ -118,11 +120,13 @@ class Recorder:
         "heartbeats",
         "negative_latencies",
         "orders_unsent",
+        "other",
         "recovered",
         "response",
         "resumes",
         "service",
         "stale",
+        "unnumbered",
     )
 
     def __init__(self) -> None:
@@ -146,6 +150,8 @@ class Recorder:
         self.heartbeats = 0
         self.negative_latencies = 0
         self.orders_unsent = 0
+        self.other = 0
+        self.unnumbered = 0
         self.stale = 0
 
     def opened(self) -> None:

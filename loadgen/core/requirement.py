@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from loadgen.core.figures import LATENCIES, SCALARS, Figures, quoted, samples_needed, scalars
+from loadgen.core.figures import CHECKED_SCALARS, LATENCIES, SCALARS, Figures, quoted, samples_needed, scalars
 
 _OPERATORS: dict[str, Callable[[float, float], bool]] = {
     "<=": operator.le,
@@ -55,10 +55,23 @@ class Requirement:
     def __str__(self) -> str:
         return self.text
 
-    def why_senseless(self, *, subscribers: int, orders: bool) -> str:
-        """Return why a run of such a load can't tell, "" if it can."""
+    def why_senseless(
+        self, *, subscribers: int, orders: bool, is_numbered: bool = True, is_stamped: bool = True
+    ) -> str:
+        """Return why a run of such a load can't tell, "" if it can.
+
+        Args:
+            subscribers: how many.
+            orders: whether there are any.
+            is_numbered: whether updates have a sequence, and ...
+            is_stamped: ... a timestamp.
+        """
         if self.latency == "delivery" and not subscribers:
             return "a latency of deliveries, and there are no subscribers; order.p99 would be of orders"
+        if self.latency == "delivery" and not is_stamped:
+            return "a latency of deliveries, and neither --ts-path nor --ts-regex says when an update was sent"
+        if self.scalar in CHECKED_SCALARS and not is_numbered:
+            return "about whole streams, and neither --seq-path nor --seq-regex says an update's sequence"
         if (self.latency.startswith("order") or self.scalar.startswith("orders_")) and not orders:
             return "about orders, and there is no --orders-per-s"
         return ""
@@ -67,6 +80,8 @@ class Requirement:
         """Hold the requirement against what was measured."""
         if self.scalar:
             value = scalars(figures.as_dict())[self.scalar]
+            if value is None:
+                return Judged(self.text, None, "not checked")
             return self._judged(value, f"{value:g}" if isinstance(value, float) else str(value))
         histogram = figures.histogram(self.latency)
         value_us = quoted(histogram, self.percent)

@@ -54,11 +54,13 @@ def screen(progress: Progress, record: Mapping[str, Any], figures: Figures, widt
         if record[field] or so_far.count:
             lines.append(_latency_row(f"{what}, now", _histogram(record[field])))
             lines.append(_latency_row(f"{what}, so far", so_far))
+    checked = (
+        f"{whole['gaps']} gaps ({whole['missing']} missing), {whole['told_gaps']} told "
+        f"({whole['told_missing']} missing), {whole['duplicates']} duplicates, {whole['reorders']} reorders"
+    )
     lines += [
         "",
-        f"streams: {whole['gaps']} gaps ({whole['missing']} missing), {whole['told_gaps']} told "
-        f"({whole['told_missing']} missing), {whole['duplicates']} duplicates, {whole['reorders']} reorders, "
-        f"{whole['stale']} stale",
+        f"streams: {'not checked' if whole['unnumbered'] else checked}, {whole['stale']} stale",
         f"errors: {_errors(whole['errors'])}",
         f"client: CPU {record['cpu_share']:.0%} of a core, loop late {record['loop_lag_us'] / 1000:.1f} ms, "
         f"behind schedule {record['behind_us'] / 1000:.1f} ms, steal {record['steal_share']:.1%}, "
@@ -81,7 +83,11 @@ def line(progress: Progress, record: Mapping[str, Any], figures: Figures) -> str
             words += [f"{latency}_{name}={_ms(now[name])}ms" for name in ("p50", "p99", "max")]
     if whole["orders_sent"]:
         words.append(f"orders/s={_rate(record['orders_sent'], record['seconds'])}")
-    words += [f"lost={lost(whole)}", f"errors={sum(whole['errors'].values())}", f"cpu={record['cpu_share']:.0%}"]
+    words += [
+        f"lost={'unknown' if whole['unnumbered'] else lost(whole)}",
+        f"errors={sum(whole['errors'].values())}",
+        f"cpu={record['cpu_share']:.0%}",
+    ]
     return " ".join(words)
 
 

@@ -47,8 +47,11 @@ def _point(group: list[Mapping[str, Any]], start_s: float) -> dict[str, Any]:
         for name in PERCENTILES:
             value = figures[name]
             point[f"{latency}_{name}_ms"] = None if value is None else value / _US_PER_MS
-    point["lost"] = lost(told)
-    for name in ("duplicates", "reorders", "stale", "orders_timed_out", "orders_disconnected", "disconnects"):
+    is_checked = not told["unnumbered"]
+    point["lost"] = lost(told) if is_checked else None
+    for name in ("duplicates", "reorders"):
+        point[name] = told[name] if is_checked else None
+    for name in ("stale", "orders_timed_out", "orders_disconnected", "disconnects"):
         point[name] = told[name]
     point["errors"] = sum(told["errors"].values())
     point["client_cpu"] = _ratio(told["cpu_s"], seconds)

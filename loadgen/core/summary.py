@@ -31,7 +31,7 @@ class Summary:
     def add(self, record: Mapping[str, Any]) -> None:
         """Add one interval; buckets may be numbers or, as JSON has them, text."""
         for name in COUNTERS:
-            self._counters[name] += record[name]
+            self._counters[name] += record.get(name, 0)  # a run that is kept may be older than a counter
         self._errors.update(record["errors"])
         for name in HISTOGRAMS:
             self._histograms[name].add((int(bucket), count) for bucket, count in record[name].items())

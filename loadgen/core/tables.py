@@ -45,6 +45,7 @@ def _verdict(verdict: Mapping[str, Any]) -> Table:
     rows = [("verdict", verdict["verdict"])]
     rows += [(reason["level"], reason["text"]) for reason in verdict["reasons"]]
     rows += [("incomplete", text) for text in verdict["incomplete"]]
+    rows += [("not measured", text) for text in verdict["not_measured"]]
     words = {True: "held", False: "BROKEN", None: "not to be told"}
     rows += [
         (words[judged["held"]], f"{judged['requirement']}: {judged['found']}")
@@ -83,16 +84,26 @@ def _counts(figures: Mapping[str, Any]) -> Table:
     streams, orders, connections = figures["streams"], figures["orders"], figures["connections"]
     rows = []
     if any(streams[name] for name in ("delivered", "lost", "stale")):
+        rows.append(("updates delivered", f"{streams['delivered']:,}"))
+        if streams["lost"] is None:
+            rows.append(("updates lost, twice, out of order", "not checked"))
+        else:
+            rows += [
+                ("updates lost, whether told or not", f"{streams['lost']:,}"),
+                ("gaps that were not told / updates in them", f"{streams['gaps']:,} / {streams['missing']:,}"),
+                (
+                    "gaps that were told / updates in them",
+                    f"{streams['told_gaps']:,} / {streams['told_missing']:,}",
+                ),
+                ("duplicates / out of order", f"{streams['duplicates']:,} / {streams['reorders']:,}"),
+                ("new epochs", f"{streams['epoch_changes']:,}"),
+            ]
         rows += [
-            ("updates delivered", f"{streams['delivered']:,}"),
-            ("updates lost, whether told or not", f"{streams['lost']:,}"),
-            ("gaps that were not told / updates in them", f"{streams['gaps']:,} / {streams['missing']:,}"),
-            ("gaps that were told / updates in them", f"{streams['told_gaps']:,} / {streams['told_missing']:,}"),
-            ("duplicates / out of order", f"{streams['duplicates']:,} / {streams['reorders']:,}"),
-            ("new epochs", f"{streams['epoch_changes']:,}"),
             ("streams that went stale", f"{streams['stale']:,}"),
             ("longest silence of a stream", f"{streams['silence_us'] / 1e6:.2f} s"),
         ]
+    if streams["other"]:
+        rows.append(("messages that are no update", f"{streams['other']:,}"))
     if orders["sent"] or orders["unsent"]:
         ends = ("answered", "rejected", "timed_out", "disconnected", "outstanding")
         rows.append(("orders sent", f"{orders['sent']:,}"))

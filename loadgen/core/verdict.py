@@ -108,12 +108,14 @@ class Verdict:
     Attributes:
         level: the worst of the reasons'.
         incomplete: why the run is no answer to what was asked, though what it has may be right.
+        not_measured: what the server's updates do not say, so that nothing was measured of it.
     """
 
     level: str
     reasons: tuple[Reason, ...]
     incomplete: tuple[str, ...]
     requirements: tuple[Judged, ...]
+    not_measured: tuple[str, ...] = ()
 
     @property
     def outcome(self) -> str:
@@ -132,6 +134,7 @@ class Verdict:
             "verdict": self.level,
             "reasons": [{"level": reason.level, "text": reason.text} for reason in self.reasons],
             "incomplete": list(self.incomplete),
+            "not_measured": list(self.not_measured),
             "requirements": [
                 {"requirement": judged.text, "held": judged.held, "found": judged.found}
                 for judged in self.requirements
@@ -148,7 +151,9 @@ def judge(
     reasons += [reason for reason in _reasons(asked, figures) if reason.level != VALID]
     level = max((reason.level for reason in reasons), key=LEVELS.index, default=VALID)
     judged = tuple(requirement.judge(figures) for requirement in requirements)
-    return Verdict(level, tuple(reasons), tuple(_incomplete(asked, figures)), judged)
+    return Verdict(
+        level, tuple(reasons), tuple(_incomplete(asked, figures)), judged, tuple(_not_measured(figures))
+    )
 
 
 def _reasons(asked: Asked, figures: Figures) -> list[Reason]:
@@ -256,7 +261,19 @@ def _incomplete(asked: Asked, figures: Figures) -> list[str]:
     if not whole["connects"]:
         found.append("no client was ever connected")
     elif asked.subscribers and not whole["delivered"]:
-        found.append("no update came: there is nothing to measure but the connections")
+        what = f" ({whole['other']} messages came that are none)" if whole["other"] else ""
+        found.append(f"no update came{what}: there is nothing to measure but the connections")
     if seconds < asked.measure_s - 0.5 or not seconds:
         found.append(f"measured {seconds:.1f} of {asked.measure_s:g} s")
+    return found
+
+
+def _not_measured(figures: Figures) -> list[str]:
+    """Return what can't be told of a server that is not ours, whose updates may have no sequence or timestamp."""
+    found = []
+    whole = figures.whole.counts()
+    if whole["unnumbered"]:
+        found.append("updates have no sequence: nobody knows whether any was lost, came twice or out of order")
+    if whole["delivered"] and not figures.whole.histogram("delivery_us").count:
+        found.append("updates have no timestamp: nobody knows how long they took")
     return found

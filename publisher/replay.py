@@ -18,17 +18,24 @@ from execgate.wire.errors import ReplayError
 from execgate.wire.replay import MAX_CREDIT, MAX_JSON_BYTES, Credit, decode_request, encode_answer
 from publisher import sockets
 from publisher.core.history import History
-from publisher.core.replays import Replays, Turn
+from publisher.core.replays import Connection, Replays, Turn
 
 MAX_FRAME_BYTES = 2 * MAX_JSON_BYTES
 """Of what a gateway sends; ZeroMQ closes a connection that sends a greater frame."""
 SEND_HWM = 2 * (MAX_CREDIT + 128)
 """Messages queued for one gateway: all its credit, and ends. Only one that asks and never reads has more. Twice
 that, since libzmq counts what has left the queue as being in it until half of the mark has left."""
+SEND_BUFFER_BYTES = 256 * 1024
+"""Of the kernel, for one gateway: a turn goes there at once."""
+MAX_UNREAD_BYTES = 48 * 1024
+"""Of what is there and the gateway has not taken: with more of it no turn comes, so that in our own memory next to
+nothing waits, whatever it grants (a grant can be a lie). Of a path the kernel takes no more than 52 KiB."""
 RECEIVE_HWM = 64
 """Messages of one gateway that wait for us, before TCP holds it back."""
 PAUSE_S = 0.001
 """Between two slices; uvloop's timers know no less."""
+STUCK_PAUSE_S = 0.02
+"""Before it is looked again whether one of those who did not read has read."""
 _MESSAGES_A_SLICE = 64
 _HEARTBEAT_MS = 5_000
 _DEAD_MS = 15_000
@@ -60,6 +67,7 @@ class ReplayServer:
         self._socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
         self._socket.setsockopt(zmq.SNDHWM, SEND_HWM)
         self._socket.setsockopt(zmq.RCVHWM, RECEIVE_HWM)
+        self._socket.setsockopt(zmq.SNDBUF, SEND_BUFFER_BYTES)
         self._socket.setsockopt(zmq.LINGER, 0)
         self._socket.setsockopt(zmq.HEARTBEAT_IVL, _HEARTBEAT_MS)
         self._socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, _DEAD_MS)
@@ -99,27 +107,34 @@ class ReplayServer:
         """Read a little, send a little; come again while there is more of either."""
         self._next = None
         self._receive()
-        if self._replays.is_ready:
-            self._send(self._replays.turn(self._log))
+        turn = self._replays.turn(self._log, _has_room)
+        if turn is not None:
+            self._send(turn)
         # Asked again: a send takes the event off the descriptor.
-        if self._replays.is_ready or sockets.is_readable(self._socket):
+        if turn is not None or sockets.is_readable(self._socket):
             self._next = self._loop.call_later(PAUSE_S, self._slice)
+        elif self._replays.is_ready:
+            self._next = self._loop.call_later(STUCK_PAUSE_S, self._slice)
 
     def _receive(self) -> None:
         for _ in range(_MESSAGES_A_SLICE):
             try:
-                peer, *frames = self._socket.recv_multipart(zmq.NOBLOCK)
+                peer_frame, *frames = self._socket.recv_multipart(zmq.NOBLOCK, copy=False)
             except zmq.Again:
                 return
+            peer = peer_frame.bytes
             try:
-                request_id, request = decode_request(frames)
+                request_id, request = decode_request([frame.bytes for frame in frames])
             except ReplayError as error:
                 self.counts["malformed"] += 1
                 self._malformed.warning("replay message refused: %s", error)
                 continue
             if isinstance(request, Credit):
                 self._replays.grant(peer, request_id, request.items, time.monotonic())
-            elif (pushed_out := self._replays.ask(peer, request_id, request, time.monotonic())) is not None:
+                continue
+            connection = sockets.connection_of(frames[-1])
+            pushed_out = self._replays.ask(peer, request_id, request, time.monotonic(), connection)
+            if pushed_out is not None and _has_room(pushed_out.connection):
                 self._send(pushed_out)
 
     def _send(self, turn: Turn) -> None:
@@ -135,3 +150,8 @@ class ReplayServer:
     def _forget(self) -> None:
         self._replays.forget_silent(time.monotonic())
         self._forgetting = self._loop.call_later(_FORGET_EVERY_S, self._forget)
+
+
+def _has_room(connection: Connection) -> bool:
+    """Whether a gateway takes what it is sent."""
+    return connection is None or sockets.unread_bytes(connection) <= MAX_UNREAD_BYTES

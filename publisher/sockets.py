@@ -1,7 +1,10 @@
 """Binding the publisher's ZeroMQ sockets, with one clear line where that fails; the feed and ingest call it."""
 
+import fcntl
 import os
 import socket
+import sys
+import termios
 from pathlib import Path
 
 import zmq
@@ -81,6 +84,20 @@ def connection_of(frame: zmq.Frame) -> tuple[int, int] | None:
         return descriptor, os.fstat(descriptor).st_ino
     except (zmq.ZMQError, OSError):
         return None  # libzmq tells of a subscription that ended with its connection, too
+
+
+def unread_bytes(connection: tuple[int, int]) -> int:
+    """Return how much was written to a connection and not taken by its peer's machine; 0 where it is gone.
+
+    What the kernel says, not the peer. Of a path (`ipc://`) it is what the peer has not read.
+    """
+    descriptor, inode = connection
+    try:
+        if os.fstat(descriptor).st_ino != inode:
+            return 0
+        return int.from_bytes(fcntl.ioctl(descriptor, termios.TIOCOUTQ, b"\0" * 4), sys.byteorder)
+    except OSError:
+        return 0
 
 
 def cut(descriptor: int) -> None:

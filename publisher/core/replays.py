@@ -6,13 +6,14 @@ turn, and each request gets one after the other, so that one gateway can't hold 
 - A gateway has one request; the next one replaces it. An answered one is forgotten.
 - At most MAX_CREDIT items, and MAX_UNGRANTED_BYTES but for a single item, are sent and not granted. Before the
   first grant of a request it is only FIRST_ITEMS: who never reads gets no more.
+- A turn is only for one whose connection `has_room`: who does not read, whatever it grants, has none.
 - At most `max_requests` are unanswered. One more, and the one that was silent longest is told so and forgotten;
   one that was silent for SILENCE_S is forgotten in any case.
 """
 
 from collections import Counter, OrderedDict, deque
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, TypeAlias
 
 from execgate.wire.replay import MAX_CREDIT, Answer, End, Failed, Gone, Replay, Snapshot
 from execgate.wire.update import Update, fitting
@@ -30,12 +31,17 @@ TURN_BYTES = 64 * 1024
 """Of payloads in one turn; a single item may be larger."""
 
 
+Connection: TypeAlias = tuple[int, int] | None
+"""What a gateway is reached by, as the shell knows it: nothing here looks into it."""
+
+
 class Turn(NamedTuple):
     """What is to be sent to one gateway now."""
 
     peer: bytes
     request_id: bytes
     parts: list[Answer]
+    connection: Connection = None
 
 
 class _Range:
@@ -77,10 +83,23 @@ class _Newest:
 class _Request:
     """One that is not answered yet."""
 
-    __slots__ = ("heard_s", "is_proved", "is_queued", "left", "peer", "request_id", "ungranted", "ungranted_bytes")
+    __slots__ = (
+        "connection",
+        "heard_s",
+        "is_proved",
+        "is_queued",
+        "left",
+        "peer",
+        "request_id",
+        "ungranted",
+        "ungranted_bytes",
+    )
 
-    def __init__(self, peer: bytes, request_id: bytes, left: _Range | _Newest, now_s: float) -> None:
+    def __init__(
+        self, peer: bytes, request_id: bytes, left: _Range | _Newest, now_s: float, connection: Connection
+    ) -> None:
         self.peer = peer
+        self.connection = connection
         self.request_id = request_id
         self.left = left
         self.ungranted: deque[int] = deque()  # the sizes of items that were sent and not granted
@@ -130,7 +149,14 @@ class Replays:
         """Whether there is something to send."""
         return bool(self._queue)
 
-    def ask(self, peer: bytes, request_id: bytes, asked: Replay | Snapshot, now_s: float) -> Turn | None:
+    def ask(
+        self,
+        peer: bytes,
+        request_id: bytes,
+        asked: Replay | Snapshot,
+        now_s: float,
+        connection: Connection = None,
+    ) -> Turn | None:
         """Take a request; return what is to be told to the one that it pushed out."""
         self.counts["replay" if isinstance(asked, Replay) else "snapshot"] += 1
         self.drop(peer, "replaced")
@@ -139,9 +165,9 @@ class Replays:
             oldest = next(iter(self._requests.values()))
             self.drop(oldest.peer, "forgotten")
             why = Failed(f"more than {self._max_requests} requests: yours was silent longest; ask again")
-            pushed_out = Turn(oldest.peer, oldest.request_id, [why])
+            pushed_out = Turn(oldest.peer, oldest.request_id, [why], oldest.connection)
         left = _Range(asked) if isinstance(asked, Replay) else _Newest()
-        request = self._requests[peer] = _Request(peer, request_id, left, now_s)
+        request = self._requests[peer] = _Request(peer, request_id, left, now_s, connection)
         self._enqueue(request)
         return pushed_out
 
@@ -172,9 +198,15 @@ class Replays:
                 return
             self.drop(oldest.peer, "forgotten")
 
-    def turn(self, log: History) -> Turn:
-        """Return what the next one is to be sent; only where something `is_ready`."""
-        request = self._queue.popleft()
+    def turn(self, log: History, has_room: Callable[[Connection], bool] = lambda _: True) -> Turn | None:
+        """Return what the next one whose connection `has_room` is to be sent; None where there is none such."""
+        for _ in range(len(self._queue)):
+            request = self._queue.popleft()
+            if has_room(request.connection):
+                break
+            self._queue.append(request)
+        else:
+            return None
         request.is_queued = False
         parts = request.left.take(log, min(request.room_items, TURN_ITEMS))
         for part in parts:
@@ -183,9 +215,9 @@ class Replays:
                 self.counts["items"] += 1
             else:
                 self.drop(request.peer, "gone" if isinstance(part, Gone) else "end")
-                return Turn(request.peer, request.request_id, parts)
+                return Turn(request.peer, request.request_id, parts, request.connection)
         self._enqueue(request)
-        return Turn(request.peer, request.request_id, parts)
+        return Turn(request.peer, request.request_id, parts, request.connection)
 
     def _enqueue(self, request: _Request) -> None:
         if not request.is_queued and request.room_items > 0:

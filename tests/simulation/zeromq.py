@@ -145,17 +145,18 @@ class Socket:
         else:
             self._pipe.say(frames, to_server=True)
 
-    def recv_multipart(self, flags: int = 0) -> list[bytes]:
+    def recv_multipart(self, flags: int = 0, copy: bool = True) -> list[Any]:
+        """Frames that were not copied name no descriptor: there is none."""
         self._is_signalled = False
         if not self._inbox:
             self._is_asleep = True
             raise zmq.Again
-        return self._inbox.popleft()
+        frames = self._inbox.popleft()
+        return list(frames) if copy else [zmq.Frame(frame) for frame in frames]
 
     def recv(self, flags: int = 0, copy: bool = True) -> bytes | zmq.Frame:
-        """A frame that was not copied names no descriptor: there is none."""
-        data = self.recv_multipart(flags)[0]
-        return data if copy else zmq.Frame(data)
+        frame: bytes | zmq.Frame = self.recv_multipart(flags, copy)[0]
+        return frame
 
     def close(self) -> None:
         self.is_closed = True

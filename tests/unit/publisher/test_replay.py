@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 import uvloop
@@ -25,8 +26,8 @@ from execgate.wire.replay import (
 )
 from execgate.wire.update import Update
 from publisher import replay
-from publisher.core.replays import FIRST_ITEMS, MAX_REQUESTS
-from publisher.replay import MAX_FRAME_BYTES, ReplayServer
+from publisher.core.replays import FIRST_ITEMS, MAX_REQUESTS, TURN_BYTES
+from publisher.replay import MAX_FRAME_BYTES, SEND_BUFFER_BYTES, ReplayServer
 from tests.unit.publisher.histories import FakeLog
 
 Context = zmq.Context["zmq.Socket[bytes]"]
@@ -92,13 +93,14 @@ async def until(condition: Callable[[], bool]) -> None:
 
 @asynccontextmanager
 async def serving(
-    context: Context, log: FakeLog, *, small: bool = False
+    context: Context, log: FakeLog, *, small: bool = False, where: str = "tcp://127.0.0.1:0"
 ) -> AsyncIterator[tuple[ReplayServer, str]]:
     """Serve; with `small` next to nothing waits in the kernel."""
     server = ReplayServer(context, log)
-    server._socket.setsockopt(zmq.SNDBUF, 4096 if small else -1)
+    if small:
+        server._socket.setsockopt(zmq.SNDBUF, 4096)
     try:
-        yield server, server.bind("tcp://127.0.0.1:0")
+        yield server, server.bind(where)
     finally:
         server.close()
 
@@ -196,17 +198,28 @@ def test_who_grants_nothing_gets_the_first_few_and_no_more(context: Context) -> 
     play(scenario)
 
 
-def test_who_asks_and_never_reads_is_bounded_by_its_queue(context: Context) -> None:
+@pytest.mark.parametrize("transport", ["tcp", "ipc"])
+def test_who_asks_grants_and_never_reads_is_sent_no_more_than_the_kernel_takes(
+    context: Context, tmp_path: Path, transport: str
+) -> None:
+    payload_bytes = 2000
+
     async def scenario() -> None:
-        async with serving(context, FakeLog(100, payload_bytes=2000)) as (server, endpoint):
+        where = "tcp://127.0.0.1:0" if transport == "tcp" else f"ipc://{tmp_path}/r"
+        async with serving(context, FakeLog(1000, payload_bytes=payload_bytes), where=where) as (server, endpoint):
             hostile = Peer(context, endpoint, small=True)
-            async with asyncio.timeout(10):
-                while not server.counts["lost"]:  # 32 items each
-                    hostile.say(b"1", Replay(7, 1, 100))
+            async with asyncio.timeout(20):
+                while server.counts["replay"] < 400:  # 32 items each, and 256 more granted that nobody has read
+                    hostile.say(b"1", Replay(7, 1, 1000))
+                    hostile.say(b"1", Credit(256))
                     await asyncio.sleep(0.001)
+            assert server.counts["lost"] == 0  # it has not come to the high-water mark
+            assert server.counts["items"] * payload_bytes < SEND_BUFFER_BYTES + 4 * TURN_BYTES
             good = Peer(context, endpoint)
             good.say(b"g", Replay(7, 1, 100))
             assert len(await good.answer(b"g")) == 101
+            hostile.say(b"2", Replay(7, 1, 1000))  # it mends its ways
+            assert len(await hostile.answer(b"2")) == 1001
 
     play(scenario)
 

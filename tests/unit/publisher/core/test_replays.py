@@ -15,15 +15,22 @@ from publisher.core.replays import (
     TURN_BYTES,
     TURN_ITEMS,
     Replays,
+    Turn,
 )
 from tests.unit.publisher.histories import FakeLog
+
+
+def take_turn(replays: Replays, log: FakeLog) -> Turn:
+    turn = replays.turn(log)
+    assert turn is not None
+    return turn
 
 
 def run_dry(replays: Replays, log: FakeLog) -> list[Answer]:
     """Take turns until nothing may be sent."""
     parts: list[Answer] = []
     while replays.is_ready:
-        parts += replays.turn(log).parts
+        parts += take_turn(replays, log).parts
     return parts
 
 
@@ -31,7 +38,7 @@ def all_of(replays: Replays, log: FakeLog, peer: bytes = b"a") -> list[Answer]:
     """Take turns and grant what came, to the end of the answer."""
     parts: list[Answer] = []
     while len(replays):
-        came = replays.turn(log).parts
+        came = take_turn(replays, log).parts
         parts += came
         replays.grant(peer, b"1", len(came), 0.0)
     return parts
@@ -91,7 +98,7 @@ def test_retention_between_the_look_and_the_read_is_gone_and_never_a_hole() -> N
 def test_a_snapshot_is_the_newest_of_each_key_as_of_one_position() -> None:
     log, replays = FakeLog(1000, keys=200), Replays()
     replays.ask(b"a", b"1", Snapshot(), 0.0)
-    first = replays.turn(log).parts
+    first = take_turn(replays, log).parts
     log.grow(500)  # while it is on its way
     replays.grant(b"a", b"1", MAX_CREDIT, 0.0)
     parts = first + all_of(replays, log)
@@ -116,7 +123,7 @@ def test_large_items_are_bounded_in_bytes_and_one_always_fits() -> None:
     size = 100 * 1024
     log, replays = FakeLog(100, payload_bytes=size), Replays()
     replays.ask(b"a", b"1", Replay(7, 1, 100), 0.0)
-    assert len(replays.turn(log).parts) == 1, "more than TURN_BYTES by itself"
+    assert len(take_turn(replays, log).parts) == 1, "more than TURN_BYTES by itself"
     sent = 1 + len(run_dry(replays, log))
     assert MAX_UNGRANTED_BYTES <= sent * size < MAX_UNGRANTED_BYTES + size
     huge = FakeLog(2, payload_bytes=2 * MAX_UNGRANTED_BYTES)
@@ -129,7 +136,7 @@ def test_large_items_are_bounded_in_bytes_and_one_always_fits() -> None:
 def test_a_snapshot_s_turn_is_bounded_in_bytes_too() -> None:
     log, replays = FakeLog(100, keys=100, payload_bytes=TURN_BYTES // 4), Replays()
     replays.ask(b"a", b"1", Snapshot(), 0.0)
-    assert len(replays.turn(log).parts) == 4
+    assert len(take_turn(replays, log).parts) == 4
 
 
 def test_turns_go_round_in_small_slices() -> None:
@@ -139,7 +146,7 @@ def test_turns_go_round_in_small_slices() -> None:
         replays.ask(peer, b"1", Replay(7, 1, 10_000), 0.0)
     order: list[bytes] = []
     for _ in range(60):
-        turn = replays.turn(log)
+        turn = take_turn(replays, log)
         assert len(turn.parts) <= TURN_ITEMS
         order.append(turn.peer)
         replays.grant(turn.peer, b"1", len(turn.parts), 0.0)
@@ -150,7 +157,7 @@ def test_turns_go_round_in_small_slices() -> None:
 def test_a_new_request_replaces_the_old() -> None:
     log, replays = FakeLog(1000), Replays()
     replays.ask(b"a", b"1", Replay(7, 1, 1000), 0.0)
-    replays.turn(log)
+    take_turn(replays, log)
     replays.ask(b"a", b"2", Replay(7, 900, 1000), 0.0)
     replays.grant(b"a", b"1", 5, 0.0)  # for the old one: no matter
     assert seqs(run_dry(replays, log)) == list(range(900, 900 + FIRST_ITEMS))
@@ -167,7 +174,7 @@ def test_one_too_many_pushes_out_the_one_that_was_silent_longest_and_tells_it() 
     told = replays.ask(b"c", b"3", Replay(7, 1, 1000), 3.0)
     assert told is not None
     assert (told.peer, told.request_id, type(told.parts[0])) == (b"b", b"2", Failed)
-    assert {replays.turn(log).peer for _ in range(4)} == {b"a", b"c"}
+    assert {take_turn(replays, log).peer for _ in range(4)} == {b"a", b"c"}
     assert (len(replays), replays.counts["forgotten"]) == (2, 1)
 
 
@@ -182,7 +189,7 @@ def test_the_silent_are_forgotten_and_the_others_are_not() -> None:
     replays.forget_silent(SILENCE_S)
     assert (len(replays), replays.counts["forgotten"]) == (1, 1)
     replays.grant(b"b", b"1", 1, SILENCE_S)
-    assert {replays.turn(log).peer for _ in range(2)} == {b"a"}
+    assert {take_turn(replays, log).peer for _ in range(2)} == {b"a"}
 
 
 PEERS = [b"a", b"b", b"c", b"d"]
@@ -223,7 +230,7 @@ def test_whatever_they_say_each_is_sent_its_range_within_its_credit(
         for _ in range(number if what == "turn" else 0):
             if not replays.is_ready:
                 break
-            turn = replays.turn(log)
+            turn = take_turn(replays, log)
             assert turn.parts, "a turn that does nothing would be taken again for ever"
             assert turn.request_id == b"%d" % ids[turn.peer]
             came[turn.peer] += seqs(turn.parts)
@@ -238,3 +245,23 @@ def test_whatever_they_say_each_is_sent_its_range_within_its_credit(
             elif isinstance(turn.parts[-1], End):
                 assert len(came[turn.peer]) == 150
         assert len(replays) <= 3
+
+
+def test_who_has_no_room_gets_no_turn_and_holds_nobody_up() -> None:
+    log, replays = FakeLog(1000), Replays()
+    for number, peer in enumerate((b"a", b"b", b"c")):
+        replays.ask(peer, b"1", Replay(7, 1, 1000), 0.0, (number, number))
+    full = {(0, 0), (2, 2)}
+
+    def has_room(connection: object) -> bool:
+        return connection not in full
+
+    turn = replays.turn(log, has_room)
+    assert turn is not None
+    assert (turn.peer, turn.connection) == (b"b", (1, 1))
+    assert (replays.turn(log, has_room), replays.is_ready) == (None, True)  # the others wait on
+    full.clear()
+    served = []
+    while replays.is_ready:
+        served.append(take_turn(replays, log).peer)
+    assert sorted(served) == [b"a", b"c"]

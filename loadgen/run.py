@@ -48,7 +48,7 @@ from loadgen.processes import LoadProcesses, records_of
 from loadgen.raw_client import RawConnector
 from loadgen.run_folder import RunFolder, default_name
 from loadgen.subscriber import Subscriber
-from loadgen.watching import MOST_SOCKETS, MachineWatch, ReceiveQueue
+from loadgen.watching import MOST_SOCKETS, CpuWait, MachineWatch, ReceiveQueue
 
 EXIT_OF = {
     verdicts.IS_HELD: EXIT_OK,
@@ -67,6 +67,7 @@ class Health:
         self._crowd = crowd
         self._paced = paced
         self._machine = MachineWatch()
+        self._cpu_wait = CpuWait()
         self._queue = ReceiveQueue(lambda: crowd.listening_descriptors(MOST_SOCKETS))
         self._servers = ProcessTrees(config.server_pid) if config.server_pid else None
         self._wall_offset_us = crowd.wall_offset_us
@@ -90,6 +91,7 @@ class Health:
         to_each = record["data_bytes"] / record["connected"] if record["connected"] else 0.0
         health = {
             "cpu_share": round(record["cpu_s"] / seconds, 4),
+            "cpu_wait_share": round(self._cpu_wait.take() / seconds, 4),
             "machine_busy_share": round(busy, 4),
             "steal_share": round(steal, 4),
             "softirq_share": round(softirq, 4),

@@ -31,7 +31,7 @@ LATENCIES = {  # name -> (histogram of a record, what it is)
 }
 _GREATEST = ("behind_us", "loop_lag_us", "clock_step_us", "cpu_share", "rss_bytes", "server_rss_bytes")
 _TIME_SHARES = (
-    *("cpu_share", "steal_share", "softirq_share", "machine_busy_share", "receive_wait_us"),
+    *("cpu_share", "cpu_wait_share", "steal_share", "softirq_share", "machine_busy_share", "receive_wait_us"),
     "server_thread_share",
 )
 _CHECKED = ("gaps", "missing", "told_gaps", "told_missing", "duplicates", "reorders", "epoch_changes")
@@ -160,6 +160,7 @@ class Figures:
             "client": {
                 "cpu_share": round(self.mean("cpu_share"), 4),
                 "cpu_share_greatest": round(self.greatest("cpu_share"), 4),
+                "cpu_wait_share": round(self.mean("cpu_wait_share"), 4),
                 "rss_bytes": int(self.greatest("rss_bytes")),
                 "loop_lag_us": int(self.greatest("loop_lag_us")),
                 "behind_us": int(self.greatest("behind_us")),

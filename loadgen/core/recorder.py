@@ -83,6 +83,7 @@ MERGES: dict[str, Merge] = {
     "loop_lag_us": Merge.WORST,
     "silence_us": Merge.WORST,
     "cpu_share": Merge.WORST,
+    "cpu_wait_share": Merge.WORST,
     "machine_busy_share": Merge.WORST,
     "steal_share": Merge.WORST,
     "softirq_share": Merge.WORST,

@@ -128,6 +128,7 @@ def _health(figures: Mapping[str, Any]) -> Table:
             "load generator: CPU, mean / greatest",
             f"{client['cpu_share']:.0%} / {client['cpu_share_greatest']:.0%}",
         ),
+        ("load generator: waited for a CPU, mean", f"{client['cpu_wait_share']:.1%} of the time"),
         ("load generator: memory, greatest", mebibytes(client["rss_bytes"])),
         ("load generator: event loop late, greatest", f"{milliseconds(client['loop_lag_us'])} ms"),
         ("load generator: behind its schedule, greatest", f"{milliseconds(client['behind_us'])} ms"),

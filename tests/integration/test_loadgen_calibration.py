@@ -5,11 +5,14 @@ machine adds to the middle of a distribution.
 """
 
 import json
+import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from random import Random
@@ -145,11 +148,11 @@ AGE_US = 50_000
 
 
 @contextmanager
-def busy_server(clients: int, per_s: int | None = None) -> Iterator[str]:
+def busy_server(clients: int, per_s: int | None = None, ages_us: Histogram | None = None) -> Iterator[str]:
     """A server that sends updates of 500 bytes to `clients`, `per_s` in all, or as many as the sockets take.
 
     Each was stamped `AGE_US` before it is sent. They are made before, and the time is written into many at once:
-    far less work than to read them. Yields its URL.
+    far less work than to read them. Yields its URL. `ages_us` gets how old each was once the kernel had it.
     """
     stopped = threading.Event()
     text = json.dumps(update(1, ts_us=int(STAMP), timestamp=0, pad="x" * 350)).encode()
@@ -181,9 +184,13 @@ def busy_server(clients: int, per_s: int | None = None) -> Iterator[str]:
             start, sent = time.monotonic(), 0
             while not stopped.is_set():
                 due = 200 if per_s is None else int((time.monotonic() - start) * per_s / clients) - sent
-                block = one.replace(STAMP.encode(), str(time.time_ns() // 1000 - AGE_US).encode()) * due
+                stamp_us = time.time_ns() // 1000 - AGE_US
+                block = one.replace(STAMP.encode(), str(stamp_us).encode()) * due
                 for each in accepted:
                     each.sendall(block)
+                    if ages_us is not None:
+                        for _ in range(due):
+                            ages_us.record(time.time_ns() // 1000 - stamp_us)
                 sent += due
                 if per_s is not None:
                     time.sleep(0.002)
@@ -242,3 +249,52 @@ def test_no_median_that_is_off_by_a_tenth_is_believed(tmp_path: Path, per_s: int
     latency, client = told["figures"]["latencies"]["delivery"], told["figures"]["client"]
     print(per_s, told["figures"]["rates"]["delivered_per_s"], latency, told["verdict"]["verdict"], client)
     assert told["verdict"]["verdict"] == "INVALID" or latency["p50"] <= 1.1 * AGE_US
+
+
+@contextmanager
+def siblings(core: int, niceness: Sequence[int]) -> Iterator[None]:
+    """Processes that spin on a core, each as nice as is said."""
+    spin = (
+        "import os, sys\nos.sched_setaffinity(0, {int(sys.argv[1])})\nos.nice(int(sys.argv[2]))\nwhile True: pass"
+    )
+    spinning = [subprocess.Popen([sys.executable, "-c", spin, str(core), str(nice)]) for nice in niceness]
+    try:
+        yield
+    finally:
+        for one in spinning:
+            one.kill()
+            one.wait()
+
+
+STARVED = {"alone": (), "beside a nice one": (19,), "beside one": (0,), "beside three": (0, 0, 0)}
+PINNED = "import os, sys\nos.sched_setaffinity(0, {int(sys.argv[1])})\nos.execv(sys.argv[2], sys.argv[2:])"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", STARVED)
+def test_no_p99_that_starvation_has_moved_by_a_tenth_is_believed(tmp_path: Path, how: str) -> None:
+    """The client shares a core with processes that spin. The truth is when the kernel had each update."""
+    if not Path("/proc/self/schedstat").exists():
+        pytest.skip("NOT TESTED: this kernel does not tell how long a thread waits for a CPU")
+    core, ages_us = min(os.sched_getaffinity(0)), Histogram()
+    told = tmp_path / "told.json"
+    load = ("--subscribers", "8", "--for", "4", "--run-dir", str(tmp_path), "--json", str(told))
+    with (
+        busy_server(8, 5_000, ages_us) as url,
+        siblings(core, STARVED[how]),
+        running(
+            "loadgen", "run", "--url", url, *SHORT, *load, prefix=(sys.executable, "-c", PINNED, str(core))
+        ) as run,
+    ):
+        run.wait(60)
+    figures, verdict = (json.loads(told.read_text())[name] for name in ("figures", "verdict"))
+    truth_us, quoted_us = ages_us.percentile(99) or 0, figures["latencies"]["delivery"]["p99"]
+    client = figures["client"]
+    print(
+        f"| {how} | {client['cpu_wait_share']:.1%} | {truth_us / 1000:.1f} | {quoted_us / 1000:.1f} "
+        f"| {quoted_us / truth_us - 1:+.1%} | {verdict['verdict']} |"
+    )
+    assert verdict["verdict"] == "INVALID" or quoted_us <= 1.1 * truth_us, verdict
+    if how == "beside three":
+        assert verdict["verdict"] == "INVALID", "it is starved for sure"
+        assert "got no CPU" in " ".join(one["text"] for one in verdict["reasons"])

@@ -54,7 +54,8 @@ def find(url: str, tmp_path: Path, *more: str) -> tuple[dict[str, Any], int, str
 
 def test_the_knee_of_a_gateway_with_room_for_three_is_three(tmp_path: Path) -> None:
     with serving(tmp_path, "--rate", "50", room=3) as url:
-        told, status, words = find(url, tmp_path, "--slo", "lost==0", "--start", "2")
+        told, status, words = find(url, tmp_path, "--slo", "lost==0", "--start", "4")
+    assert told["trials"][0]["outcome"] == "failed", f"who was turned away was, on the busiest machine: {words}"
     assert {one["outcome"] for one in told["trials"] if one["value"] > 3} <= {"failed"}, words
     assert "failed" not in {one["outcome"] for one in told["trials"] if one["value"] <= 3}, words
     knee = told["knee"]

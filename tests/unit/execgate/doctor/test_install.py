@@ -47,6 +47,7 @@ def remote(name: str, value: str, **more: str) -> tuple[ConfigFile, ...]:
         ({"files": remote("ingest", "tcp://*:5553")}, "/etc/execgate/x.toml: ingest", WRONG),
         ({"data": Place("/d", False)}, "data directory /d", WRONG),
         ({"data": Place("/d", True, 0o755, "x")}, "data directory /d", WRONG),
+        ({"data": Place("/d", True, 0o752, "x")}, "data directory /d", WRONG),
         ({"data": Place("/d", None)}, "data directory /d", UNKNOWN),
         ({"keys": (Place("/k", True, 0o640, "x"),)}, "secret key /k", WRONG),
         ({"keys": (Place("/k", False),)}, "secret key /k", WRONG),

@@ -9,6 +9,7 @@ from loadgen.core.recorder import Recorder
 
 CALM = {
     "cpu_share": 0.2,
+    "cpu_wait_share": 0.002,
     "machine_busy_share": 0.3,
     "steal_share": 0.0,
     "softirq_share": 0.02,

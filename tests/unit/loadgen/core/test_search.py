@@ -135,6 +135,11 @@ def test_a_load_that_tells_too_little_is_passed_and_never_the_answer() -> None:
         ),
         ([(1, HELD)] * 3 + [(2, FAILED)] * 2, "low", "1 held 3 of 3 and 2 failed 2 of 2"),
         ([(1, HELD)] * 3 + [(9, FAILED)] * 3, "low", "1 held 3 of 3 and 9 failed 3 of 3"),
+        (
+            [(1, HELD)] * 3 + [(3, HELD)] + [(2, FAILED)] * 3,  # what held by luck above it is no answer
+            "high",
+            "1 held 3 of 3 and 2 failed 3 of 3",
+        ),
         ([(2, FAILED)] * 3, "none", "2 failed 3 of 3"),
         ([], "none", ""),
     ],

@@ -29,7 +29,10 @@ def run_of(plan: Asked = PLAN, *requirements: str, **fields: Any) -> Any:
         ({}, VALID, ""),
         ({"cpu_share": 0.59}, VALID, ""),
         ({"cpu_share": 0.6}, SUSPECT, "used 60% of a core"),
-        ({"cpu_share": 0.8}, INVALID, "used 80% of a core"),
+        ({"cpu_share": 0.7}, INVALID, "used 70% of a core"),
+        ({"cpu_wait_share": 0.009}, VALID, ""),
+        ({"cpu_wait_share": 0.01}, SUSPECT, "got no CPU for 1.0% of the time"),
+        ({"cpu_wait_share": 0.03}, INVALID, "got no CPU for 3.0% of the time"),
         ({"behind_us": 20_000}, SUSPECT, "fell 20 ms behind"),
         ({"behind_us": 200_000}, INVALID, "fell 200 ms behind"),
         ({"loop_lag_us": 20_000}, VALID, ""),
@@ -96,7 +99,7 @@ def test_a_run_that_was_cut_short_or_reached_nobody_is_incomplete() -> None:
         ({}, ["p99.9<50ms"], "incomplete"),
         ({"missing": 1}, ["p99.9<50ms", "lost==0"], "broken"),
         ({"missing": 1, "cpu_share": 1.0}, ["lost==0"], "invalid"),
-        ({"cpu_share": 0.7}, ["lost==0"], "held"),
+        ({"cpu_share": 0.69}, ["lost==0"], "held"),
     ],
 )
 def test_what_a_run_comes_to(fields: dict[str, Any], requirements: list[str], outcome: str) -> None:

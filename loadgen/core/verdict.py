@@ -33,8 +33,8 @@ class Limit:
 
 
 CPU_SHARE = Limit(0.60, 0.70)
-"""Of one core, by a process of the load generator, on average. A client that nothing disturbs quotes a p99 of 10 ms
-right up to 0.67, and by a fifth too high at 0.76 (docs/measuring.md)."""
+"""Of one core, by a process of the load generator, on average. A client that nothing disturbs has a p99 of 13 ms
+within 1 % up to 0.67, and a fifth too high at 0.76 (docs/measuring.md)."""
 CPU_WAIT_SHARE = Limit(0.01, 0.03)
 """Of the time, in which the client could have run and got no CPU. Updates that come meanwhile wait: from one in a
 hundred on the p99 knows. It was off by 6 % at most up to 0.03, by 4 to 166 % from 0.10 on (docs/measuring.md)."""

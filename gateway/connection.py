@@ -20,7 +20,7 @@ from execgate.wire.frame_parser import Binary, Closing, Event, Failure, FramePar
 from gateway.core.orders import Order, OrderStatus, answer
 from gateway.core.policy import Rights
 from gateway.core.rate import TokenBucket
-from gateway.core.session import Answer, PlaceOrder, Session, Subscribe, Unsubscribe
+from gateway.core.session import Answer, PlaceOrder, Session, Subscribe, TellStamps, Unsubscribe
 from gateway.counters import Counters
 from gateway.fanout import Fanout
 from gateway.keepalive import Keepalive
@@ -273,6 +273,9 @@ class Connection(asyncio.Protocol):
                 self.site.fanout.join(self.outbound, action.left, self.outbound.mode, remaining)
             data = {"topics": action.topics, "reason": "client"}
             self.outbound.control(events.encode_event(events.UNSUBSCRIBED, data, action.message_id))
+        elif type(action) is TellStamps:
+            stamps = {"now_us": time.time_ns() // 1000, "update": self.site.fanout.stamps()}
+            self.outbound.control(events.encode_event(events.STAMPS, stamps, action.message_id))
 
     def _obey(self, event: Event) -> None:
         """A frame that concerns the connection, not the session; what comes after our close frame is ignored."""
@@ -320,6 +323,7 @@ class Connection(asyncio.Protocol):
                 "epoch": site.fanout.epoch,
                 "seq": site.fanout.seq,
                 "heartbeat_ms": round(limits.heartbeat_s * 1000),
+                "stamps": True,
                 "limits": {
                     "message_bytes": limits.message_bytes,
                     "depth": limits.depth,

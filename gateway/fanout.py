@@ -73,6 +73,7 @@ class Fanout:
         self._beat_s = 0.0  # when the last heartbeat came
         self._oldest_us = 0  # the stamp of the oldest update that is staged, 0 while none is
         self.lag_us = 0  # from the stamp of the newest update to its arrival here
+        self._written = (0, 0.0, 0.0)  # the position that was written last; how long that took; when it was done
         self._tracker = SequenceTracker()
         self._standing: int | None = None  # where subscribers stand while that is not where the tracker does
         self.counters = counters
@@ -132,10 +133,31 @@ class Fanout:
             began_s = time.perf_counter()
             self._write(touched)
             # Once for all that the flush wrote: a figure for each delivery would cost more than a delivery may.
-            self.counters.flush_s.observe(time.perf_counter() - began_s)
-            self.counters.age_s.observe(time.time() - self._oldest_us / 1e6)
+            took_s, done_s = time.perf_counter() - began_s, time.time()
+            self._written = (self.seq, took_s, done_s)
+            self.counters.flush_s.observe(took_s)
+            self.counters.age_s.observe(done_s - self._oldest_us / 1e6)
         self._oldest_us = 0
         self.on_progress()
+
+    def stamps(self) -> dict[str, Any] | None:
+        """Return when the newest update passed each station of this gateway, in wall-clock microseconds.
+
+        None where it was written to nobody, or is not known any more.
+        """
+        seq, took_s, done_s = self._written
+        newest = self.ring.read(seq, seq) if seq and seq == self.seq else []
+        if not newest:
+            return None
+        ts_us = newest[0].ts_us
+        return {
+            "epoch": self.epoch,
+            "seq": seq,
+            "ts_us": ts_us,
+            "fed_us": ts_us + self.lag_us,
+            "began_us": round((done_s - took_s) * 1e6),
+            "written_us": round(done_s * 1e6),
+        }
 
     def _write(self, touched: "list[Group[Outbound]]") -> None:
         counters = self.counters

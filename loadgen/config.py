@@ -316,6 +316,7 @@ class RunConfig(ForeignConfig):
             if why := requirement.why_senseless(
                 subscribers=self.subscribers,
                 orders=self.orders_per_s is not None,
+                is_ours=adapter is None,
                 is_numbered=adapter is None or adapter.seq is not None,
                 is_stamped=adapter is None or adapter.ts is not None,
             ):

@@ -248,6 +248,10 @@ class Member:
         target = targets[(self.number + self._backoff.turns) % len(targets)]
         self.crowd.connector.connect(target, self, self.subprotocol)
 
+    def ask_for_stamps(self) -> bool:
+        """Ask the server for its stamps; return whether it was asked."""
+        return False
+
     def stop_sending(self) -> None:
         """Come back no more."""
         if self._retry is not None:

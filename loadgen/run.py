@@ -25,6 +25,7 @@ from execgate.service.heap import Heap
 from execgate.service.lifecycle import Stop
 from execgate.service.vitals import ProcessTrees
 from loadgen import room
+from loadgen.asking import Asking
 from loadgen.classic import check_output, resolved
 from loadgen.config import RunConfig
 from loadgen.core import verdict as verdicts
@@ -151,6 +152,7 @@ class LoadRun:
         self._connects = Paced((change.offset_ns for change in offsets), self._change)
         self._orders = Paced(plan.orders(), self._order)
         self._health = Health(config, self._crowd, (self._connects, self._orders))
+        self._asking = Asking(self._crowd)
         self._heap = Heap()
         self._start_s = 0.0
         self.broken: dict[str, str] = {}
@@ -164,6 +166,7 @@ class LoadRun:
         """Run all stages, from a monotonic time on that all processes of a run have in common, or from now on."""
         self._heap.start()
         self._health.start()
+        self._asking.start()
         try:
             if start_ns is None:
                 start_ns = time.monotonic_ns()
@@ -180,6 +183,7 @@ class LoadRun:
             self._crowd.stop_sending()
             await self._drain()
         finally:
+            self._asking.stop()
             self._health.stop()
             self._heap.stop()
             await self._crowd.close()

@@ -5,6 +5,7 @@ Then it comes back as a client of `execgate.1`, to whichever target has its turn
 position, so that a stream is one over all its connections. A server that names no position is not asked.
 """
 
+import time
 from typing import Any
 
 import ujson
@@ -17,6 +18,8 @@ from loadgen.crowd import Crowd, Member
 BAD_MESSAGE = (ValueError, KeyError, TypeError, AttributeError, OverflowError)
 """What JSON of the wrong shape leads to; nothing of such a message was taken into account."""
 _PREFIX = events.PLAIN.prefix.decode()
+_ASK_FOR_STAMPS = events.encode_event(events.STAMPS_REQUEST, {})
+_STATIONS = ("ts", "fed", "began", "written")
 
 
 def data_bytes_of(text: str, data: Any, prefix: str = _PREFIX) -> int:
@@ -30,17 +33,21 @@ def data_bytes_of(text: str, data: Any, prefix: str = _PREFIX) -> int:
 class Subscriber(Member):
     """One subscriber of everything."""
 
-    __slots__ = ("_asked", "_check", "_recording")
+    __slots__ = ("_asked", "_asked_stamps_ns", "_check", "_last", "_recording", "_tells_stamps")
 
     def __init__(self, crowd: Crowd, number: int) -> None:
         super().__init__(crowd, number, subprotocol=None)
         self._check = self.check = StreamCheck()
         self._asked = False  # this connection was asked for what follows our position, and has not answered yet
         self._recording = crowd.new_recording(number)
+        self._last = (0, 0)  # seq and latency in microseconds of the last update
+        self._tells_stamps = False  # whether this server does
+        self._asked_stamps_ns = 0  # when it was asked; 0 while no answer is due
 
     def on_open(self, connection: Connection) -> None:
         """See `client.Listener`."""
-        self._asked = False
+        self._asked = self._tells_stamps = False
+        self._asked_stamps_ns = 0
         super().on_open(connection)
 
     def on_close(self, closed: Closed) -> None:
@@ -90,6 +97,7 @@ class Subscriber(Member):
         if self._recording is not None:
             payload = text[len(_PREFIX) : -1] if text.startswith(_PREFIX) else text
             self._recording.update(epoch, seq, payload)
+        self._last = (seq, latency_us)
         crowd.recorder.update(latency_us, size)
         crowd.metrics.record(self.name, response_ms, size)
 
@@ -103,6 +111,7 @@ class Subscriber(Member):
                 recording.heartbeat(data)
         elif event == events.HELLO:
             self.name = str(data["address"])
+            self._tells_stamps = data.get("stamps") is True
             self._ask(data)
         elif event == events.SUBSCRIBED:
             self._take_subscribed(data)
@@ -116,8 +125,31 @@ class Subscriber(Member):
                 check.change_epoch(str(data["epoch"]))
             if recording is not None:
                 recording.feed(data)
+        elif event == events.STAMPS:
+            self._take_stamps(data)
         elif event == events.ERROR:
             self.crowd.recorder.errors[f"server error {str(data.get('code'))[:40]}"] += 1
+
+    def ask_for_stamps(self) -> bool:
+        """Ask, if the server tells stamps and does not owe us an answer."""
+        if self._connection is None or not self._tells_stamps or self._asked_stamps_ns:
+            return False
+        self._asked_stamps_ns = time.monotonic_ns()
+        self._connection.send_text(_ASK_FOR_STAMPS)
+        return True
+
+    def _take_stamps(self, data: dict[str, Any]) -> None:
+        """Take the server's time, and the hops of the update that came just before."""
+        asked_ns, self._asked_stamps_ns = self._asked_stamps_ns, 0
+        if not asked_ns:
+            return
+        recorder = self.crowd.recorder
+        between_us = (asked_ns + self.heard_ns) // 2000 + self.crowd.wall_offset_us
+        recorder.clock((self.heard_ns - asked_ns) // 1000, int(data["now_us"]) - between_us)
+        update, (seq, latency_us) = data["update"], self._last
+        # What this client was not sent, or reads late from a backlog, is another update than the newest.
+        if update is not None and update["seq"] == seq and update["epoch"] == self._check.epoch:
+            recorder.hops(latency_us, *(int(update[f"{station}_us"]) for station in _STATIONS))
 
     def _ask(self, hello: dict[str, Any]) -> None:
         """Ask for what follows our position, where there is one."""

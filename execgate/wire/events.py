@@ -28,6 +28,8 @@ GAP = "gap"
 ORDER_REQUEST = "order-request"
 ORDER_RESPONSE = "order-response"
 DRAIN = "drain"
+STAMPS_REQUEST = "stamps-request"
+STAMPS = "stamps"
 ERROR = "error"
 
 ERROR_CODES = frozenset(

@@ -74,6 +74,13 @@ class Unsubscribe:
 
 
 @dataclass(slots=True)
+class TellStamps:
+    """Say what time it is here, and when the newest update passed each station."""
+
+    message_id: Any
+
+
+@dataclass(slots=True)
 class PlaceOrder:
     """Give `order` to the order desk."""
 
@@ -82,7 +89,7 @@ class PlaceOrder:
 
 _MODES = tuple(mode.value for mode in Mode)
 
-Action: TypeAlias = Answer | Subscribe | Unsubscribe | PlaceOrder
+Action: TypeAlias = Answer | Subscribe | Unsubscribe | PlaceOrder | TellStamps
 
 
 def error_event(error: RequestError, message_id: Any = None) -> bytes:
@@ -125,10 +132,12 @@ class Session:
                 return self._subscribe(message)
             if message.event == events.UNSUBSCRIBE:
                 return self._unsubscribe(message)
+            if message.event == events.STAMPS_REQUEST:
+                return TellStamps(message.id)
             raise RequestError(
                 "unknown-event",
                 f"event {message.event[:40]!r}: expected one of {events.SUBSCRIBE}, "
-                f"{events.UNSUBSCRIBE}, {events.ORDER_REQUEST}",
+                f"{events.UNSUBSCRIBE}, {events.ORDER_REQUEST}, {events.STAMPS_REQUEST}",
             )
         except RequestError as error:
             return Answer(error_event(error, message_id))

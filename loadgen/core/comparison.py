@@ -11,7 +11,7 @@ from math import inf, sqrt
 from statistics import fmean, variance
 from typing import Any
 
-from loadgen.core.figures import LATENCIES, scalars
+from loadgen.core.figures import HOPS, LATENCIES, scalars
 from loadgen.core.summary import PERCENTILES
 from loadgen.core.tables import Table
 
@@ -102,7 +102,7 @@ def difference(name: str, a: Sequence[float], b: Sequence[float]) -> Difference:
 def numbers_of(figures: Mapping[str, Any]) -> dict[str, float]:
     """Return what of a run is compared, from `Figures.as_dict`; what can't be quoted is left out."""
     found: dict[str, float] = {}
-    for latency in LATENCIES:
+    for latency in (name for name in LATENCIES if name not in HOPS):
         for name in PERCENTILES:
             value_us = figures["latencies"][latency][name]
             # The greatest of all is one sample: it says little of a run and nothing of the next.

@@ -11,6 +11,7 @@ and gets the same. Which records make which figure:
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from math import ceil
 from typing import Any
 
 from execgate.measure.histogram import Histogram
@@ -28,7 +29,13 @@ LATENCIES = {  # name -> (histogram of a record, what it is)
     "order_service": ("service_us", "order service time, from the real send"),
     "connect": ("connect_response_us", "time to connect, from when it was due"),
     "connect_service": ("connect_us", "time to connect, from the attempt that succeeded"),
+    "hop_in": ("hop_in_us", "publisher's stamp to gateway"),
+    "hop_wait": ("hop_wait_us", "in the gateway, until its writing began"),
+    "hop_out": ("hop_out_us", "from there until the client read it, the fan-out's turn included"),
+    "hop_writing": ("hop_writing_us", "for comparison: the gateway's writing to all, from first to last"),
 }
+HOPS = ("hop_in", "hop_wait", "hop_out", "hop_writing")
+"""Of updates that were sampled: the first three make up a delivery's latency."""
 _GREATEST = ("behind_us", "loop_lag_us", "clock_step_us", "cpu_share", "rss_bytes", "server_rss_bytes")
 _TIME_SHARES = (
     *("cpu_share", "cpu_wait_share", "steal_share", "softirq_share", "machine_busy_share", "receive_wait_us"),
@@ -55,6 +62,13 @@ def latency_figures(histogram: Histogram) -> dict[str, int | None]:
     return {"count": histogram.count, **figures}
 
 
+def clock_offset(clock: Mapping[str, int]) -> str:
+    """Return what is known of the server's clock against ours."""
+    offset_us, by_us = clock["offset_us"], clock["uncertainty_us"]
+    told = f"{offset_us / 1000:+.3f} ms, give or take {by_us / 1000:.3f}"
+    return f"{told}: no difference" if abs(offset_us) <= by_us else told
+
+
 class Figures:
     """Records added up. Memory does not grow with the length of the run.
 
@@ -74,6 +88,7 @@ class Figures:
         self._time: Counter[str] = Counter()
         self._greatest: dict[str, float] = {}
         self._server_cpu_s: float | None = None
+        self._clock_us: list[int] | None = None  # round trip and offset of the quickest answer
         self.connected_low: int | None = None
         self._silence_us = 0
         self.lagging = 0
@@ -85,6 +100,9 @@ class Figures:
         """Add one record of a run."""
         self.whole.add(record)
         self._silence_us = max(self._silence_us, record["silence_us"])
+        clock_us = record.get("server_clock_us")
+        if clock_us is not None and (self._clock_us is None or clock_us < self._clock_us):
+            self._clock_us = clock_us
         phase = record["phase"]
         if phase in (MEASURE, DRAIN):
             self._answered.add(record)
@@ -110,7 +128,7 @@ class Figures:
         field = LATENCIES[latency][0]
         if latency.startswith("connect"):
             return self.whole.histogram(field)
-        return (self.measured if latency == "delivery" else self._answered).histogram(field)
+        return (self.measured if latency == "delivery" or latency in HOPS else self._answered).histogram(field)
 
     def greatest(self, name: str) -> float:
         """Return the greatest of a record's field while it was measured, 0 where it was never told."""
@@ -170,6 +188,9 @@ class Figures:
                 "softirq_share": round(self.mean("softirq_share"), 4),
                 "machine_busy_share": round(self.mean("machine_busy_share"), 4),
             },
+            "clock": None
+            if self._clock_us is None
+            else {"offset_us": self._clock_us[1], "uncertainty_us": ceil(self._clock_us[0] / 2)},
             "server": None
             if self._server_cpu_s is None or not seconds
             else {

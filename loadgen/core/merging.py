@@ -44,6 +44,8 @@ def _merged(rule: Merge, values: Sequence[Any], processes: int) -> Any:
         return dict(counts)
     if rule is Merge.WORST:
         return max(values, key=abs)
+    if rule is Merge.LEAST:
+        return min((value for value in values if value is not None), default=None)
     if rule is Merge.SAME:
         return values[0]
     total = sum(values)

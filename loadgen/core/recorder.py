@@ -52,7 +52,10 @@ COUNTERS = (
 STALE_AFTER_S = 15.0
 """A stream that says nothing for so long is stale; our gateway sends a heartbeat every 10 s at the latest."""
 
-HISTOGRAMS = ("delivery_us", "service_us", "response_us", "connect_us", "connect_response_us")
+HISTOGRAMS = (
+    *("delivery_us", "service_us", "response_us", "connect_us", "connect_response_us"),
+    *("hop_in_us", "hop_wait_us", "hop_out_us", "hop_writing_us"),
+)
 
 
 class Merge(Enum):
@@ -64,6 +67,7 @@ class Merge(Enum):
     WORST = "the greatest, by its amount: health is judged by the process that is worst off"
     MEAN = "the mean over all processes, 0 for who has no record"
     SAME = "the same in all"
+    LEAST = "the least of those that are not null"
 
 
 MERGES: dict[str, Merge] = {
@@ -82,6 +86,7 @@ MERGES: dict[str, Merge] = {
     "rss_bytes": Merge.ADD_STANDS,
     "loop_lag_us": Merge.WORST,
     "silence_us": Merge.WORST,
+    "server_clock_us": Merge.LEAST,
     "cpu_share": Merge.WORST,
     "cpu_wait_share": Merge.WORST,
     "machine_busy_share": Merge.WORST,
@@ -119,12 +124,17 @@ class Recorder:
         "errors",
         "given_up",
         "heartbeats",
+        "hop_in",
+        "hop_out",
+        "hop_wait",
+        "hop_writing",
         "negative_latencies",
         "orders_unsent",
         "other",
         "recovered",
         "response",
         "resumes",
+        "server_clock_us",
         "service",
         "stale",
         "unnumbered",
@@ -139,6 +149,8 @@ class Recorder:
         self.response = Histogram()
         self.connect = Histogram()
         self.connect_response = Histogram()
+        self.hop_in, self.hop_wait, self.hop_out, self.hop_writing = (Histogram() for _ in range(4))
+        self.server_clock_us: list[int] | None = None
         self.errors: Counter[str] = Counter()
         # Totals of the run.
         self.connects = 0
@@ -176,6 +188,19 @@ class Recorder:
             self.negative_latencies += 1  # another host's clock; recorded as 0
         self.delivery.record(latency_us)
 
+    def clock(self, round_trip_us: int, offset_us: int) -> None:
+        """The server's clock was `offset_us` ahead of ours, by an answer: the quickest answer knows best."""
+        found = [max(0, round_trip_us), offset_us]
+        if self.server_clock_us is None or found < self.server_clock_us:
+            self.server_clock_us = found
+
+    def hops(self, latency_us: int, ts_us: int, fed_us: int, began_us: int, written_us: int) -> None:
+        """One update that reached a client after `latency_us`: when it passed the stations before."""
+        self.hop_in.record(fed_us - ts_us)
+        self.hop_wait.record(began_us - fed_us)
+        self.hop_out.record(latency_us - (began_us - ts_us))
+        self.hop_writing.record(written_us - began_us)
+
     def take(self, t: float, seconds: float, totals: Mapping[str, int], gauges: Mapping[str, Any]) -> Record:
         """Return the interval's record and begin the next.
 
@@ -192,7 +217,11 @@ class Recorder:
         for name, value in now.items():
             record[name] = value - self._before.get(name, 0)
         record["errors"] = dict(self.errors)
-        histograms = (self.delivery, self.service, self.response, self.connect, self.connect_response)
+        record["server_clock_us"], self.server_clock_us = self.server_clock_us, None
+        histograms = (
+            *(self.delivery, self.service, self.response, self.connect, self.connect_response),
+            *(self.hop_in, self.hop_wait, self.hop_out, self.hop_writing),
+        )
         for name, histogram in zip(HISTOGRAMS, histograms, strict=True):
             record[name] = dict(histogram.sparse()) if histogram.count else {}
             if histogram.count:

@@ -8,7 +8,16 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from loadgen.core.figures import CHECKED_SCALARS, LATENCIES, SCALARS, Figures, quoted, samples_needed, scalars
+from loadgen.core.figures import (
+    CHECKED_SCALARS,
+    HOPS,
+    LATENCIES,
+    SCALARS,
+    Figures,
+    quoted,
+    samples_needed,
+    scalars,
+)
 
 _OPERATORS: dict[str, Callable[[float, float], bool]] = {
     "<=": operator.le,
@@ -56,18 +65,27 @@ class Requirement:
         return self.text
 
     def why_senseless(
-        self, *, subscribers: int, orders: bool, is_numbered: bool = True, is_stamped: bool = True
+        self,
+        *,
+        subscribers: int,
+        orders: bool,
+        is_ours: bool = True,
+        is_numbered: bool = True,
+        is_stamped: bool = True,
     ) -> str:
         """Return why a run of such a load can't tell, "" if it can.
 
         Args:
             subscribers: how many.
             orders: whether there are any.
+            is_ours: whether the server is our own.
             is_numbered: whether updates have a sequence, and ...
             is_stamped: ... a timestamp.
         """
         if self.latency == "delivery" and not subscribers:
             return "a latency of deliveries, and there are no subscribers; order.p99 would be of orders"
+        if self.latency in HOPS and not (subscribers and is_ours):
+            return "a hop of deliveries, which our own gateway tells subscribers, and nobody else"
         if self.latency == "delivery" and not is_stamped:
             return "a latency of deliveries, and neither --ts-path nor --ts-regex says when an update was sent"
         if self.scalar in CHECKED_SCALARS and not is_numbered:

@@ -5,7 +5,7 @@ from itertools import islice
 from math import log10
 from typing import Any
 
-from loadgen.core.figures import BEYOND, LATENCIES, Figures, latency_figures, lost
+from loadgen.core.figures import BEYOND, HOPS, LATENCIES, Figures, latency_figures, lost
 from loadgen.core.summary import PERCENTILES, Summary
 
 MOST_POINTS = 1000
@@ -68,7 +68,7 @@ def _point(group: list[Mapping[str, Any]], start_s: float) -> dict[str, Any]:
 def curves(figures: Figures) -> dict[str, list[tuple[float, float]]]:
     """Return the percentile curve of each latency: (percent, ms), as far as there are samples for it."""
     found = {}
-    for name in LATENCIES:
+    for name in (name for name in LATENCIES if name not in HOPS):
         histogram = figures.histogram(name)
         if histogram.count < 2 * BEYOND:
             continue

@@ -34,7 +34,7 @@ class Summary:
             self._counters[name] += record.get(name, 0)  # a run that is kept may be older than a counter
         self._errors.update(record["errors"])
         for name in HISTOGRAMS:
-            self._histograms[name].add((int(bucket), count) for bucket, count in record[name].items())
+            self._histograms[name].add((int(bucket), count) for bucket, count in record.get(name, {}).items())
         self._seconds += record["seconds"]
         self._cpu_s += record["cpu_s"]
         for name in ("clients", "connected", "rss_bytes", "loop_lag_us"):

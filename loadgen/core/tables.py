@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-from loadgen.core.figures import LATENCIES, SAMPLES_NOTE
+from loadgen.core.figures import HOPS, LATENCIES, SAMPLES_NOTE, clock_offset
 from loadgen.core.summary import PERCENTILES
 
 
@@ -31,7 +31,14 @@ def tables_of(figures: Mapping[str, Any], verdict: Mapping[str, Any], end: Mappi
         verdict: `Verdict.as_dict`.
         end: what `end.json` holds; empty for a run that was killed.
     """
-    tables = [_verdict(verdict), _latencies(figures), _rates(figures), _counts(figures), _health(figures)]
+    tables = [
+        _verdict(verdict),
+        _latencies(figures),
+        _hops(figures),
+        _rates(figures),
+        _counts(figures),
+        _health(figures),
+    ]
     if end.get("broken_streams"):
         rows = [(name, what) for name, what in end["broken_streams"].items()]
         tables.append(Table("First streams that were not whole", ("client", "what was wrong"), rows, texts=True))
@@ -55,14 +62,22 @@ def _verdict(verdict: Mapping[str, Any]) -> Table:
 
 
 def _latencies(figures: Mapping[str, Any]) -> Table:
+    return _latency_table("Latencies, in ms", figures, [name for name in LATENCIES if name not in HOPS])
+
+
+def _hops(figures: Mapping[str, Any]) -> Table:
+    return _latency_table("Hops of updates that were sampled, in ms", figures, HOPS)
+
+
+def _latency_table(title: str, figures: Mapping[str, Any], names: Sequence[str]) -> Table:
     rows = []
     short = False
-    for name, (_, what) in LATENCIES.items():
-        latency = figures["latencies"][name]
+    for name in names:
+        latency, what = figures["latencies"][name], LATENCIES[name][1]
         if latency["count"]:
             rows.append((what, f"{latency['count']:,}", *(milliseconds(latency[at]) for at in PERCENTILES)))
             short |= any(latency[at] is None for at in PERCENTILES)
-    return Table("Latencies, in ms", ("", "samples", *PERCENTILES), rows, note=SAMPLES_NOTE if short else "")
+    return Table(title, ("", "samples", *PERCENTILES), rows, note=SAMPLES_NOTE if short else "")
 
 
 def _rates(figures: Mapping[str, Any]) -> Table:
@@ -137,6 +152,8 @@ def _health(figures: Mapping[str, Any]) -> Table:
         ("machine: handling packets (softirq), mean", f"{client['softirq_share']:.0%}"),
         ("machine: clock moved in a record, greatest", f"{milliseconds(client['clock_step_us'])} ms"),
     ]
+    if figures["clock"] is not None:
+        rows.append(("server: its clock ahead of ours", clock_offset(figures["clock"])))
     if server is not None:
         rows += [
             ("server: CPU, mean (100 % is one core)", f"{server['cpu_share']:.0%}"),

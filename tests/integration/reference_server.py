@@ -50,6 +50,8 @@ class Behaviour:
         close_after_script: with this code; None keeps the connection.
         answer_delays_s: the same for some `request` numbers.
         stall_s: before it takes these `request` numbers, the whole server stands still for so long.
+        clock_ahead_us: tell stamps, by a clock that is so much ahead; an update takes 1 ms to the gateway, 2 ms
+            until writing begins, and 4 ms until that is done. None tells none.
         resumed: what each subscriber is sent that asks with `since`, after a `subscribed` that says recovered.
     """
 
@@ -64,6 +66,7 @@ class Behaviour:
     answer_delays_s: dict[int, float] = field(default_factory=dict)
     stall_s: dict[int, float] = field(default_factory=dict)
     resumed: list[dict[str, Any] | str] = field(default_factory=list)
+    clock_ahead_us: int | None = None
 
 
 class ReferenceServer:
@@ -81,6 +84,7 @@ class ReferenceServer:
         self.asked: list[dict[str, Any]] = []
         self.pongs = 0
         self.sent = 0
+        self.newest: dict[str, Any] = {}
         self.port = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop = asyncio.new_event_loop()
@@ -134,6 +138,8 @@ class ReferenceServer:
         with contextlib.suppress(ConnectionClosed):
             host, port = connection.remote_address[:2]
             hello = event("hello", protocol=1, session="s", address=f"{host}:{port}", epoch=EPOCH, seq=0)
+            if behaviour.clock_ahead_us is not None:
+                hello["data"]["stamps"] = True
             await connection.send(json.dumps(hello))
             if connection.subprotocol is None:
                 await self._play(connection)
@@ -148,6 +154,9 @@ class ReferenceServer:
                 task.add_done_callback(self._tasks.discard)
 
     async def _take(self, connection: ServerConnection, message: dict[str, Any]) -> None:
+        if message["event"] == "stamps-request":
+            await self._tell_stamps(connection)
+            return
         if message["event"] != "subscribe-execs":
             await self._answer(connection, message["data"])
             return
@@ -155,6 +164,15 @@ class ReferenceServer:
         self.asked.append(since)
         await self._send(connection, [event("subscribed", **since, recovered=True, gap=None)])
         await self._send(connection, self.behaviour.resumed)
+
+    async def _tell_stamps(self, connection: ServerConnection) -> None:
+        stamps = None
+        if self.newest:
+            ts_us = self.newest["ts_us"]
+            stamps = {"epoch": EPOCH, "seq": self.newest["seq"], "ts_us": ts_us}
+            stamps |= {"fed_us": ts_us + 1_000, "began_us": ts_us + 3_000, "written_us": ts_us + 7_000}
+        now_us = time.time_ns() // 1000 + (self.behaviour.clock_ahead_us or 0)
+        await connection.send(json.dumps(event("stamps", now_us=now_us, update=stamps)))
 
     async def _play(self, connection: ServerConnection) -> None:
         if self.behaviour.position is not None:
@@ -169,6 +187,7 @@ class ReferenceServer:
                 # An update of some age was stamped that long ago: a delay that is exact whatever the machine does.
                 now_us -= item["data"].get("age_us", 0)
                 item = {**item, "data": {"timestamp": now_us // 1000, "ts_us": now_us, **item["data"]}}
+                self.newest = item["data"]
             await connection.send(item if isinstance(item, str) else json.dumps(item))
             self.sent += 1
             if self.behaviour.pace_s:

@@ -1,6 +1,8 @@
 """Who gets which updates: subscription at connect and by request, topics, modes, ends."""
 
+import time
 from collections.abc import Iterator
+from itertools import pairwise
 
 import pytest
 
@@ -46,6 +48,35 @@ def test_hello_tells_who_and_where_the_client_is_and_its_limits(rig: Rig) -> Non
             "messages_per_s": None,
             "topics": 1000,
         }
+
+
+def test_who_asks_for_stamps_is_told_when_the_newest_update_passed_each_station(rig: Rig) -> None:
+    gateway, feed = rig
+    with gateway.client(subscribe_at_connect=True) as client:
+        hello, _ = client.receive(), client.receive()
+        assert hello["data"]["stamps"] is True
+        before_us = time.time_ns() // 1000
+        feed.update()
+        assert client.seqs(1) == [feed.seq]
+        client.send("stamps-request", message_id=7)
+        answer = client.receive()
+        assert (answer["event"], answer["id"]) == ("stamps", 7)
+        stamps = answer["data"]["update"]
+        assert (stamps["epoch"], stamps["seq"]) == (f"{feed.epoch:016x}", feed.seq)
+        stations = [stamps[name] for name in ("ts_us", "fed_us", "began_us", "written_us")]
+        # Two clocks of one machine, the duration's and the wall's, agree to a millisecond.
+        passed = [before_us, *stations[1:], answer["data"]["now_us"]]
+        assert all(later >= earlier - 1_000 for earlier, later in pairwise(passed))
+
+
+def test_stamps_of_an_update_that_was_written_to_nobody_are_not_told(rig: Rig) -> None:
+    gateway, feed = rig
+    feed.update()
+    gateway.wait_for_stats("the update passed", feed__seq=feed.seq)
+    with gateway.client() as client:
+        assert client.receive()["event"] == "hello"
+        client.send("stamps-request")
+        assert client.receive()["data"]["update"] is None
 
 
 def test_with_the_subprotocol_a_client_gets_nothing_before_it_subscribes(rig: Rig) -> None:

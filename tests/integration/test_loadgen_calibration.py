@@ -270,7 +270,6 @@ STARVED = {"alone": (), "beside a nice one": (19,), "beside one": (0,), "beside 
 PINNED = "import os, sys\nos.sched_setaffinity(0, {int(sys.argv[1])})\nos.execv(sys.argv[2], sys.argv[2:])"
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("how", STARVED)
 def test_no_p99_that_starvation_has_moved_by_a_tenth_is_believed(tmp_path: Path, how: str) -> None:
     """The client shares a core with processes that spin. The truth is when the kernel had each update."""
@@ -298,3 +297,37 @@ def test_no_p99_that_starvation_has_moved_by_a_tenth_is_believed(tmp_path: Path,
     if how == "beside three":
         assert verdict["verdict"] == "INVALID", "it is starved for sure"
         assert "got no CPU" in " ".join(one["text"] for one in verdict["reasons"])
+
+
+@pytest.mark.parametrize("ahead_us", [0, 5_000_000])
+def test_hops_add_up_to_the_latency_and_the_clocks_are_compared(tmp_path: Path, ahead_us: int) -> None:
+    script: list[dict[str, Any] | str] = [update(seq, age_us=FAST_US) for seq in range(1, 21)]  # then it listens
+    out = tmp_path / "out.json"
+    with reference_server(script=script, pace_s=0.01, clock_ahead_us=ahead_us) as server:
+        load = ("loadgen", "run", "--url", server.url, "--run-dir", str(tmp_path), "--subscribers", "1")
+        with running(*load, *SHORT, "--for", "1.5", "--json", str(out)) as process:
+            process.wait()
+    told = json.loads(out.read_text())
+    figures, clock = told["figures"], told["figures"]["clock"]
+    # Within what it says, and what it says is worth something even on a busy machine.
+    assert abs(clock["offset_us"] - ahead_us) <= clock["uncertainty_us"] < 100_000
+    latencies = figures["latencies"]
+    assert latencies["hop_out"]["count"] > 0
+    assert latencies["hop_in"]["max"] == pytest.approx(1_000, rel=0.001)
+    assert latencies["hop_wait"]["max"] == pytest.approx(2_000, rel=0.001)
+    assert latencies["hop_writing"]["max"] == pytest.approx(4_000, rel=0.001)
+    least_us = min(least_of_each(StoredRun(tmp_path / "a"), "hop_out_us"))
+    assert least_us >= FAST_US - 3_000 - 500
+    reasons = " ".join(reason["text"] for reason in told["verdict"]["reasons"])
+    assert ("the gateway's clock is" in reasons) is (ahead_us > 0)
+
+
+def least_of_each(run: StoredRun, name: str) -> list[int]:
+    """The smallest value of each record's histogram that has one."""
+    found = []
+    for taken in run.records():
+        histogram = Histogram()
+        histogram.add((int(bucket), count) for bucket, count in taken[name].items())
+        if histogram.count:
+            found.append(histogram.percentile(0) or 0)
+    return found

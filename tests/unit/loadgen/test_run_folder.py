@@ -11,7 +11,7 @@ from execgate.measure import hdr_log
 from execgate.measure.histogram import Histogram
 from execgate.wire.errors import UsageError
 from loadgen import run_folder
-from loadgen.core.figures import Figures
+from loadgen.core.figures import HOPS, Figures
 from loadgen.run_folder import FORMAT, RunFolder, StoredRun
 from tests.unit.loadgen.core.making import histogram, record
 
@@ -43,6 +43,7 @@ def test_each_latency_has_a_log_with_a_line_for_each_interval_that_has_any(tmp_p
         "order_service": 0,
         "connect": 0,
         "connect_service": 1,
+        **dict.fromkeys(HOPS, 0),
     }
     made = Histogram()
     made.add({7: 1, 8: 1}.items())

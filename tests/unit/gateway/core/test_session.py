@@ -19,6 +19,7 @@ from gateway.core.session import (
     Session,
     Since,
     Subscribe,
+    TellStamps,
     Unsubscribe,
 )
 from tests.unit.gateway.core.test_orders import GOOD
@@ -288,3 +289,8 @@ def test_an_unknown_event_is_named_with_what_was_expected_and_its_id_comes_back(
     assert "'receive-execs': expected one of subscribe-execs, unsubscribe-execs, order-request" in message
     assert isinstance(action, Answer)
     assert json.loads(action.payload)["id"] == "mine"
+
+
+def test_a_request_for_stamps_is_passed_on_with_its_id_whatever_else_it_says() -> None:
+    assert session().receive('{"event":"stamps-request","data":{"x":1},"id":"a"}') == TellStamps("a")
+    assert session().receive('{"event":"stamps-request","data":{}}') == TellStamps(None)

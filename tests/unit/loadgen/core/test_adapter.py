@@ -128,6 +128,7 @@ TS: dict[str, Any] = {"ts_path": parse_path("ts")}
         (SEQ | {"records": "x.jsonl"}, "--records x.jsonl: only our own servers"),
         (SEQ | {"require": (parse_requirement("p99<5ms"),)}, "neither --ts-path nor --ts-regex"),
         (TS | {"require": (parse_requirement("lost==0"),)}, "neither --seq-path nor --seq-regex"),
+        (SEQ | TS | {"require": (parse_requirement("hop_out.p50<1ms"),)}, "our own gateway"),
         (TS | {"require": (parse_requirement("duplicates==0"),)}, "neither --seq-path nor --seq-regex"),
     ],
 )

@@ -2,21 +2,17 @@
 
 import pytest
 
-from loadgen.core.figures import DRAIN, MEASURE, RAMP, SCALARS, WARM_UP, Figures, samples_needed, scalars
+from loadgen.core.figures import DRAIN, HOPS, MEASURE, RAMP, SCALARS, WARM_UP, Figures, samples_needed, scalars
+from loadgen.core.recorder import HISTOGRAMS
 from tests.unit.loadgen.core.making import histogram, record
 
 
 def test_each_latency_is_of_its_own_phases() -> None:
     phases = {RAMP: 1, WARM_UP: 2, MEASURE: 4, DRAIN: 8}
-    buckets = {
-        phase: {
-            key: {n: n}
-            for key in ("delivery_us", "response_us", "service_us", "connect_us", "connect_response_us")
-        }
-        for phase, n in phases.items()
-    }
+    buckets = {phase: {key: {n: n} for key in HISTOGRAMS} for phase, n in phases.items()}
     figures = Figures(record(phase, **buckets[phase]) for phase in phases)
     counts = {name: latency["count"] for name, latency in figures.as_dict()["latencies"].items()}
+    assert {name: counts.pop(name) for name in HOPS} == dict.fromkeys(HOPS, 4)
     assert counts == {"delivery": 4, "order": 12, "order_service": 12, "connect": 15, "connect_service": 15}
 
 

@@ -29,6 +29,12 @@ def test_counts_add_up_and_health_is_that_of_the_process_that_is_worst_off() -> 
     assert (merged["seconds"], merged["t"], merged["phase"]) == (1.1, 1000.5, "measure")
 
 
+def test_of_what_all_know_the_least_stands_and_who_knows_nothing_has_no_say() -> None:
+    clocks: list[list[int] | None] = [None, [90, 5], [80, -3]]
+    assert merge([record(server_clock_us=clock) for clock in clocks])["server_clock_us"] == [80, -3]
+    assert merge([record(server_clock_us=None)] * 2)["server_clock_us"] is None
+
+
 def test_one_process_alone_has_its_own_record() -> None:
     only = record(delivered=3, delivery_us=histogram([1, 2]), server_cpu_s=0.5, server_rss_bytes=77)
     assert merge([only]) == only

@@ -41,6 +41,10 @@ def run_of(plan: Asked = PLAN, *requirements: str, **fields: Any) -> Any:
         ({"steal_share": 0.05}, INVALID, "5.0% of the machine's CPU"),
         ({"clock_step_us": -1_000}, SUSPECT, "clock jumped by 1.0 ms"),
         ({"clock_step_us": 10_000}, INVALID, "clock jumped by 10.0 ms"),
+        ({"server_clock_us": [2_000, 1_999]}, VALID, ""),
+        ({"server_clock_us": [2_000, -1_999]}, VALID, ""),
+        ({"server_clock_us": [200, 1_100]}, SUSPECT, "gateway's clock is +1.100 ms, give or take 0.100"),
+        ({"server_clock_us": [200, -9_000]}, SUSPECT, "gateway's clock is -9.000 ms"),
         ({"machine_busy_share": 0.97}, SUSPECT, "97% busy"),
         ({"negative_latencies": 1}, INVALID, "4 updates came before they were stamped"),
         ({"receive_wait_us": 240}, VALID, ""),
@@ -126,3 +130,18 @@ def test_a_report_judges_by_its_manifest() -> None:
     assert report.verdict.outcome == "broken"
     assert report.as_dict()["figures"]["streams"]["lost"] == 4 - 3
     assert report.as_dict()["failures"] == {"refused": 3}
+
+
+def test_the_quickest_answer_of_a_run_says_what_the_clocks_are_apart() -> None:
+    clocks = [None, [400, -7], [90, 40], [100, 1]]
+    figures = Figures(record(**GOOD, server_clock_us=clock) for clock in clocks)
+    assert figures.as_dict()["clock"] == {"offset_us": 40, "uncertainty_us": 45}
+    assert Figures([record(**GOOD)]).as_dict()["clock"] is None
+
+
+def test_what_updates_do_not_say_is_told_as_not_measured() -> None:
+    assert run_of().not_measured == ()
+    assert "no sequence" in run_of(unnumbered=1).not_measured[0]
+    assert "no timestamp" in run_of(delivery_us={}).not_measured[0]
+    judged = run_of(PLAN, "lost==0", unnumbered=1)
+    assert (judged.requirements[0].held, judged.outcome) == (None, "incomplete")

@@ -89,8 +89,8 @@ LOADGEN_COST = Case(
     },
     note="""\
 `execgate loadgen run` on one core, our gateway on the other. Its own CPU while it measures, over the messages that
-came; `KiB a client` is the resident memory at the end, less that of a run with one client, over the clients; `grown`
-is what the memory of a client grew from the first measured second to the last.""",
+came; `KiB a client` is the resident memory at the end, less that of a run with one client, over the clients;
+`grown` is what the memory of a client grew from the first measured second to the last.""",
     reference="",
     measure=measure,
 )

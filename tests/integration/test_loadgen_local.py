@@ -21,7 +21,8 @@ def is_measured(folder: Path) -> bool:
     if not (folder / "intervals.jsonl").exists():
         return False
     figures = Figures(StoredRun(folder).records())
-    return figures.measured.counts()["delivered"] > 0 and figures.whole.counts()["connected_peak"] == 4
+    measured, whole = figures.measured.counts(), figures.whole.counts()
+    return bool(measured["delivered"]) and bool(whole["connected_peak"] == 4)
 
 
 def test_the_servers_live_as_long_as_the_run_and_the_death_of_one_is_told(tmp_path: Path) -> None:

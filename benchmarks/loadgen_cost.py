@@ -17,6 +17,7 @@ from loadgen.core.summary import Summary
 from loadgen.run_folder import StoredRun
 
 _WARM_UP_S, _SPARE_S = 3, 10
+_DELIVERED_LEAST = 0.99
 _FEW = 1
 """Clients of the run whose memory is that of the program alone."""
 
@@ -53,7 +54,10 @@ def _run(server: Server, work: Work) -> Figures:
         client.wait()
         behind_us = feed_behind_us(folder)
         records = [record for record in StoredRun(folder / "run").records() if record["phase"] == MEASURE]
-    return _figures(work, records) | {"void": feed_late(behind_us)}
+    figures = _figures(work, records)
+    share = figures["delivered_share"]
+    short = f"only {share:.1%} of what was due came in time" if share < _DELIVERED_LEAST else ""
+    return figures | {"void": feed_late(behind_us) or short}
 
 
 def _figures(work: Work, records: list[Figures]) -> Figures:

@@ -7,6 +7,7 @@ from benchmarks.feeder import FULL_FROM_BYTES
 from benchmarks.heritage import HERITAGE
 from benchmarks.knee import KNEE
 from benchmarks.lagging import SLOW, STUCK
+from benchmarks.loadgen_cost import LOADGEN_COST
 from benchmarks.overload import OVERLOAD
 from benchmarks.running import Work, take_only
 from benchmarks.storm import STORM
@@ -101,6 +102,7 @@ _ALL = (
     TLS,
     COMPRESSION,
     COMPRESSION_UPDATE,
+    LOADGEN_COST,
     HERITAGE,
 )
 

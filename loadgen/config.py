@@ -17,12 +17,14 @@ from loadgen.core.adapter import (
     parse_regex,
     parse_reply,
 )
+from loadgen.core.local import parse_local, show_local
 from loadgen.core.plan import Plan, steady_plan
 from loadgen.core.recorder import STALE_AFTER_S
 from loadgen.core.requirement import Requirement, parse_requirement
 from loadgen.core.target import Target, parse_target
 
 DEFAULT_URL = Target("127.0.0.1", 8124, "/ws")
+DEFAULT_URLS = (DEFAULT_URL,)
 MAX_INTERVALS = 100_000
 """A run's records; with the buckets that a busy interval fills, a few hundred megabytes at the very most."""
 MAX_CLIENTS = 1_000_000
@@ -102,7 +104,7 @@ class ClientConfig:
     """What every load has: where to, and how clients connect."""
 
     url: tuple[Target, ...] = option(
-        (DEFAULT_URL,),
+        DEFAULT_URLS,
         "WebSocket URL of the server; given several times, clients take turns",
         parse=parse_target,
         metavar="URL",
@@ -229,6 +231,16 @@ class ForeignConfig(ClientConfig):
 class RunConfig(ForeignConfig):
     """What `run` takes."""
 
+    local: int | None = option(
+        None,
+        "start a publisher and N gateways here for the length of the run, and meet them: publisher+N",
+        parse=parse_local,
+        show=show_local,
+        metavar="SERVERS",
+    )
+    local_rate: float = option(
+        20.0, "updates a second that the local publisher makes", parse=positive_number, metavar="R"
+    )
     subscribers: int = option(
         100, "clients that take every update; 0 for none", parse=whole_number(0, MAX_CLIENTS), metavar="N"
     )
@@ -301,6 +313,8 @@ class RunConfig(ForeignConfig):
         """Check what no single option can know."""
         if not self.subscribers and self.orders_per_s is None:
             raise ValueError("--subscribers 0 without --orders-per-s: nothing to do")
+        if self.local is not None and self.url is not DEFAULT_URLS:
+            raise ValueError("--local and --url: a run meets the servers that it starts, or those that are there")
         seconds = self.plan().seconds
         if seconds / self.interval > MAX_INTERVALS:
             raise ValueError(

@@ -19,7 +19,7 @@ from typing import Any
 import ujson
 
 from execgate.measure.classic import ClassicMetrics
-from execgate.service.children import ChildError
+from execgate.service.children import ChildError, StoppedError
 from execgate.service.exits import EXIT_BROKEN, EXIT_FAILED, EXIT_INCOMPLETE, EXIT_INVALID, EXIT_OK
 from execgate.service.heap import Heap
 from execgate.service.lifecycle import Stop
@@ -31,6 +31,7 @@ from loadgen.config import RunConfig
 from loadgen.core import verdict as verdicts
 from loadgen.core.figures import DRAIN
 from loadgen.core.junit import junit_xml
+from loadgen.core.local import targets_of
 from loadgen.core.orders import OrderBook
 from loadgen.core.plan import Act, Plan, Stage
 from loadgen.core.recorder import Record
@@ -42,6 +43,7 @@ from loadgen.foreign import ForeignSubscriber
 from loadgen.keeping import LAST, Keeper, Taken
 from loadgen.line_log import LineLog
 from loadgen.live import Live
+from loadgen.local import local_servers
 from loadgen.manifest import describe_run
 from loadgen.order_client import OrderSender
 from loadgen.pacing import Paced
@@ -272,7 +274,7 @@ async def run_load(config: RunConfig, arguments: Sequence[str], stop: Stop) -> i
         UsageError: something that was given can't be written or has no address.
     """
     plan = config.plan()
-    targets = [resolved(target) for target in config.url]
+    targets = targets_of(config.local) if config.local is not None else [resolved(one) for one in config.url]
     room.check_sources(config.source, targets)
     room.check_ports(plan, targets, config.source)
     config = replace(config, processes=room.how_many_processes(config, plan, targets))
@@ -281,16 +283,21 @@ async def run_load(config: RunConfig, arguments: Sequence[str], stop: Stop) -> i
     name = config.name or default_name()
     start_s = time.time()
     manifest = describe_run(config, name, arguments, start_s)
+    if config.local is not None:
+        manifest["config"]["url"] = []
     try:
         with RunFolder(Path(config.run_dir) / name, manifest, start_s) as folder:
             keeper = Keeper(folder, Live(quiet=config.quiet), plan)
-            end, is_lost = await _run(config, plan, stop, keeper, folder)
+            end, is_lost = await _run_with_servers(config, plan, stop, keeper, folder)
             report = make_report(manifest, keeper.figures, end)
             folder.write_end(end, report.verdict.as_dict())
         _write_files(config, report)
     except ChildError as error:
         print(f"execgate loadgen: {error}", file=sys.stderr)
         return EXIT_FAILED
+    except StoppedError:
+        print("execgate loadgen: stopped before the servers were ready", file=sys.stderr)
+        return EXIT_INCOMPLETE
     except OSError as error:
         print(f"execgate loadgen: {error.filename or folder.path}: {error.strerror or error}", file=sys.stderr)
         return EXIT_FAILED
@@ -307,6 +314,19 @@ def _output_files(config: RunConfig) -> Iterator[tuple[str, str | None]]:
     yield "--junit", config.junit
     if config.records is not None and config.processes is not None and config.processes > 1:
         yield from (("--records", records_of(config.records, index)) for index in range(config.processes))
+
+
+async def _run_with_servers(
+    config: RunConfig, plan: Plan, stop: Stop, keeper: Keeper, folder: RunFolder
+) -> tuple[dict[str, Any], bool]:
+    """Start the servers that are asked for, and run it; return as `_run`."""
+    if config.local is None:
+        return await _run(config, plan, stop, keeper, folder)
+    async with local_servers(config.local, config.local_rate, stop) as servers:
+        pids = (*config.server_pid, *servers.pids)
+        met = replace(config, local=None, url=servers.targets, server_pid=pids)
+        end, is_lost = await _run(met, plan, stop, keeper, folder)
+    return end | {"servers_died": servers.died}, is_lost
 
 
 async def _run(

@@ -51,4 +51,4 @@ def make_report(manifest: Mapping[str, Any], figures: Figures, end: Mapping[str,
     """
     asked = Asked(**manifest["plan"])
     requirements = [parse_requirement(text) for text in manifest["config"]["require"]]
-    return Report(manifest, figures, end, judge(asked, figures, requirements, end.get("died", ())))
+    return Report(manifest, figures, end, judge(asked, figures, requirements, end))

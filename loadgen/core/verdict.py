@@ -18,6 +18,7 @@ LEVELS = (VALID, SUSPECT, INVALID)
 """From good to bad."""
 IS_HELD, IS_INCOMPLETE, IS_INVALID, IS_BROKEN = "held", "incomplete", "invalid", "broken"
 """What a run comes to, for an exit status."""
+NO_END: Mapping[str, Any] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,16 +148,18 @@ class Verdict:
 
 
 def judge(
-    asked: Asked, figures: Figures, requirements: Sequence[Requirement] = (), died: Sequence[str] = ()
+    asked: Asked,
+    figures: Figures,
+    requirements: Sequence[Requirement] = (),
+    end: Mapping[str, Any] = NO_END,
 ) -> Verdict:
-    """Judge a run that is over; `died` says of each process that did not come to its end how that was."""
-    reasons = [Reason(INVALID, f"{what}: what its clients saw is missing") for what in died]
+    """Judge a run that is over; `end` is its `end.json`, empty for one that was killed."""
+    reasons = [Reason(INVALID, f"{what}: what its clients saw is missing") for what in end.get("died", ())]
     reasons += [reason for reason in _reasons(asked, figures) if reason.level != VALID]
     level = max((reason.level for reason in reasons), key=LEVELS.index, default=VALID)
     judged = tuple(requirement.judge(figures) for requirement in requirements)
-    return Verdict(
-        level, tuple(reasons), tuple(_incomplete(asked, figures)), judged, tuple(_not_measured(figures))
-    )
+    incomplete = (*end.get("servers_died", ()), *_incomplete(asked, figures))
+    return Verdict(level, tuple(reasons), incomplete, judged, tuple(_not_measured(figures)))
 
 
 def _reasons(asked: Asked, figures: Figures) -> list[Reason]:

@@ -9,7 +9,7 @@ from loadgen.core.figures import DRAIN, Figures
 from loadgen.core.junit import junit_xml
 from loadgen.core.report import make_report
 from loadgen.core.requirement import parse_requirement
-from loadgen.core.verdict import INVALID, SUSPECT, VALID, Asked, judge
+from loadgen.core.verdict import INVALID, IS_INCOMPLETE, SUSPECT, VALID, Asked, judge
 from tests.unit.loadgen.core.making import histogram, record
 
 PLAN = Asked(subscribers=2, clients=2, measure_s=4.0)
@@ -145,3 +145,13 @@ def test_what_updates_do_not_say_is_told_as_not_measured() -> None:
     assert "no timestamp" in run_of(delivery_us={}).not_measured[0]
     judged = run_of(PLAN, "lost==0", unnumbered=1)
     assert (judged.requirements[0].held, judged.outcome) == (None, "incomplete")
+
+
+def test_a_process_that_died_makes_a_run_invalid_and_a_server_that_died_incomplete() -> None:
+    four = Figures(record(**GOOD) for _ in range(4))
+    died = judge(PLAN, four, (), {"died": ["process 1 ended with status -9"]})
+    assert died.level == INVALID
+    assert "process 1 ended with status -9: what its clients saw is missing" in [one.text for one in died.reasons]
+    ended = judge(PLAN, four, (), {"servers_died": ["the local publisher ended with status 1"]})
+    assert ended.incomplete[0] == "the local publisher ended with status 1"
+    assert ended.outcome == IS_INCOMPLETE

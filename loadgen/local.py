@@ -1,0 +1,73 @@
+"""`--local publisher+N`: a publisher and N gateways on this machine, for the length of a run. Called by `run.py`.
+
+They are programs like any other's: started by the command line, met over sockets, ended by pid, and ended by the
+kernel where we are killed. Ports are free ones of the loopback; there is no journal, so no folder is left.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from execgate.service.children import Child, Children
+from execgate.service.lifecycle import Stop
+from loadgen.core.local import HOST
+from loadgen.core.target import Target
+
+
+@dataclass(slots=True)
+class LocalServers:
+    """Servers that are ready.
+
+    Attributes:
+        targets: the gateways.
+        pids: of publisher and gateways.
+        died: what is to be said of each that ended by itself.
+    """
+
+    targets: tuple[Target, ...]
+    pids: tuple[int, ...]
+    died: list[str] = field(default_factory=list)
+
+
+@asynccontextmanager
+async def local_servers(gateways: int, rate: float, stop: Stop) -> AsyncIterator[LocalServers]:
+    """Run servers for the length of a block.
+
+    Args:
+        gateways: how many.
+        rate: updates a second that the publisher makes.
+        stop: asks for an early end; it is requested where a server ends by itself.
+
+    Raises:
+        ChildError: one did not get ready; its words.
+        StoppedError: the end was asked for before all were.
+    """
+    async with Children() as children:
+        servers = await _start(children, gateways, rate, stop)
+
+        async def watch() -> None:
+            ends = children.ends
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            servers.died = [str(child.death()) for end, child in ends.items() if end.done()]
+            stop.request()
+
+        watching = asyncio.create_task(watch())
+        try:
+            yield servers
+        finally:
+            watching.cancel()
+
+
+async def _start(children: Children, count: int, rate: float, stop: Stop) -> LocalServers:
+    # The publisher first: a gateway is ready once it knows where the sequence stands.
+    words = ("publisher", "--rate", f"{rate:g}", "--pub", f"tcp://{HOST}:0")
+    publisher = await children.start("the local publisher", *words)
+    feed = (await children.ready(publisher, stop))["pub"]
+    gateways: list[Child] = []
+    for number in range(count):
+        words = ("gateway", "--listen", f"{HOST}:0", "--feed", feed)
+        gateways.append(await children.start(f"local gateway {number}", *words))
+    addresses = [(await children.ready(gateway, stop))["listen"].rpartition(":") for gateway in gateways]
+    targets = tuple(Target(host, int(port), "/ws") for host, _, port in addresses)
+    return LocalServers(targets, tuple(child.process.pid for child in (publisher, *gateways)))

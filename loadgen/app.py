@@ -10,7 +10,7 @@ from execgate.wire.errors import UsageError
 from loadgen.capacity import find_capacity
 from loadgen.capacity_config import CapacityConfig
 from loadgen.classic import run_classic
-from loadgen.config import ClassicConfig, OrdersConfig, RunConfig
+from loadgen.config import ClassicConfig, OrdersConfig, load_run
 from loadgen.report import compare_main, report_main
 from loadgen.run import run_load
 
@@ -88,15 +88,15 @@ def _classic(words: list[str]) -> int:
 
 
 def _run(words: list[str]) -> int:
-    config = options.load(
-        RunConfig,
+    config = load_run(
         f"{PROGRAM} run",
         words,
         os.environ,
         description="Subscribers and orders as an open loop, kept in a run folder, with a verdict at the end.",
         examples=(
             "  execgate loadgen run --subscribers 300 --orders-per-s 100 --for 30\n"
-            "  execgate loadgen run --subscribers 1000 --connect-rate 200 --require 'p99<50ms' --require 'lost==0'"
+            "  execgate loadgen run --subscribers 1000 --connect-rate 200 --require 'p99<50ms' --require lost==0\n"
+            "  execgate loadgen run --preset spike --subscribers 200"
         ),
     )
     logs.set_up(config.log_level)

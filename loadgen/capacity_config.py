@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from execgate.service.endpoints import parse_zmq_endpoint
 from execgate.service.options import one_of, option, positive_number, whole_number
-from loadgen.config import MAX_CLIENTS, RunConfig
+from loadgen.config import RunConfig
+from loadgen.core.plan import MAX_CLIENTS
 from loadgen.core.requirement import Requirement, parse_requirement
 
 _SLO = "p99<50ms,lost==0"

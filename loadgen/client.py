@@ -30,6 +30,12 @@ class Connection(Protocol):
     def close(self) -> None:
         """Close with 1000; `on_close` follows, at the latest after a second."""
 
+    def abort(self) -> None:
+        """Drop the connection without a word; `on_close` follows."""
+
+    def pause(self, paused: bool) -> None:
+        """Stop reading, or read on: the peer then meets a client that takes nothing."""
+
     def fileno(self) -> int:
         """Return the socket's descriptor, -1 once it is gone: what waits in it unread can be asked for."""
 

@@ -1,12 +1,13 @@
 """The settings of the load generator. Each field is a flag, an environment name and a line of docs/loadgen.md."""
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
-from execgate.service.options import one_of, option, positive_number, whole_number
+from execgate.service.options import Parser, Setting, build, gather, one_of, option, positive_number, whole_number
 from loadgen.core.adapter import (
     UNITS_US,
     Adapter,
@@ -18,16 +19,17 @@ from loadgen.core.adapter import (
     parse_reply,
 )
 from loadgen.core.local import parse_local, show_local
-from loadgen.core.plan import Plan, steady_plan
+from loadgen.core.plan import MAX_CLIENTS, Plan, steady_plan
 from loadgen.core.recorder import STALE_AFTER_S
 from loadgen.core.requirement import Requirement, parse_requirement
+from loadgen.core.scenario import Scenario
 from loadgen.core.target import Target, parse_target
+from loadgen.scenarios import read_preset, read_scenario
 
 DEFAULT_URL = Target("127.0.0.1", 8124, "/ws")
 DEFAULT_URLS = (DEFAULT_URL,)
 MAX_INTERVALS = 100_000
 """A run's records; with the buckets that a busy interval fills, a few hundred megabytes at the very most."""
-MAX_CLIENTS = 1_000_000
 MAX_PROCESSES = 256
 
 
@@ -229,7 +231,7 @@ class ForeignConfig(ClientConfig):
 
 @dataclass(frozen=True, slots=True)
 class RunConfig(ForeignConfig):
-    """What `run` takes."""
+    """What `run` takes. A scenario stands below environment and flags, see `load_run`."""
 
     local: int | None = option(
         None,
@@ -240,6 +242,15 @@ class RunConfig(ForeignConfig):
     )
     local_rate: float = option(
         20.0, "updates a second that the local publisher makes", parse=positive_number, metavar="R"
+    )
+    scenario: Scenario | None = option(
+        None, "do what FILE says, in TOML: stages, and groups of subscribers", parse=read_scenario, metavar="FILE"
+    )
+    preset: Scenario | None = option(
+        None,
+        "a scenario that comes with the program: capacity, fairness, slow-readers, soak, spike or storm",
+        parse=read_preset,
+        metavar="NAME",
     )
     subscribers: int = option(
         100, "clients that take every update; 0 for none", parse=whole_number(0, MAX_CLIENTS), metavar="N"
@@ -311,6 +322,8 @@ class RunConfig(ForeignConfig):
 
     def __post_init__(self) -> None:
         """Check what no single option can know."""
+        if self.scenario is not None and self.preset is not None:
+            raise ValueError("--scenario and --preset: expected one of them")
         if not self.subscribers and self.orders_per_s is None:
             raise ValueError("--subscribers 0 without --orders-per-s: nothing to do")
         if self.local is not None and self.url is not DEFAULT_URLS:
@@ -326,6 +339,8 @@ class RunConfig(ForeignConfig):
             for flag, value in (("--orders-per-s", self.orders_per_s), ("--records", self.records)):
                 if value is not None:
                     raise ValueError(f"{flag} {value}: only our own servers know what that asks for")
+            if not self.plan().is_plain:
+                raise ValueError(f"scenario {self.plan().name}: its groups ask for what only our own servers know")
         for requirement in self.require:
             if why := requirement.why_senseless(
                 subscribers=self.subscribers,
@@ -338,7 +353,8 @@ class RunConfig(ForeignConfig):
 
     def plan(self) -> Plan:
         """Return what is to be done, in all processes together."""
-        return steady_plan(
+        chosen = self.scenario or self.preset
+        return (steady_plan if chosen is None else chosen.plan)(
             subscribers=self.subscribers,
             order_clients=self.order_clients if self.orders_per_s is not None else 0,
             connect_rate=self.connect_rate,
@@ -346,3 +362,20 @@ class RunConfig(ForeignConfig):
             measure_s=self.for_,
             orders_per_s=self.orders_per_s or 0.0,
         )
+
+
+def load_run(
+    program: str, arguments: Sequence[str], environment: Mapping[str, str], *, description: str, examples: str
+) -> RunConfig:
+    """Return the settings of `run`: defaults < what its scenario says < environment < flags.
+
+    Raises:
+        UsageError: a value is not what its field expects, or the scenario is none.
+    """
+    parser = Parser(RunConfig, program, description=description, examples=examples)
+    found = gather(parser.fields, parser.given(arguments), environment)
+    below: dict[str, Setting] = {}
+    for name in ("scenario", "preset"):
+        if name in found:
+            below = {field: Setting(value, name) for field, value in found[name].value.settings().items()}
+    return build(RunConfig, below | found)

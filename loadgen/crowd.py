@@ -19,6 +19,7 @@ from loadgen.core.backoff import Backoff
 from loadgen.core.orders import OrderBook
 from loadgen.core.recorder import STALE_AFTER_S, STREAM_COUNTERS, Record, Recorder
 from loadgen.core.stream_check import StreamCheck
+from loadgen.core.tally import Tally
 from loadgen.core.target import Target
 
 _log = logging.getLogger("loadgen")
@@ -43,6 +44,7 @@ class Crowd:
         wall_offset_us: what to add to monotonic microseconds to get wall-clock ones; taken anew each interval.
         failures: why clients could not connect, with the number of times.
         noticed_ns: a subscriber whose silence was longer than this calls `notice_silence`.
+        tallies: of the groups of subscribers, where there are any, by their names.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class Crowd:
         self.book = book
         self.recorder = Recorder()
         self.members: list[Member] = []
+        self.tallies: dict[str, Tally] = {}
         self.stopping = False
         self.failures: dict[str, int] = {}
         self.wall_offset_us = 0
@@ -132,7 +135,10 @@ class Crowd:
         seconds = (now_ns - self._taken_ns) / 1e9
         self._cpu_s, self._taken_ns = cpu_s, now_ns
         self._read_clocks()
-        return self.recorder.take(time.time(), seconds, self._totals(), gauges)
+        record = self.recorder.take(time.time(), seconds, self._totals(), gauges)
+        if self.tallies:
+            record["groups"] = {name: tally.take() for name, tally in self.tallies.items()}
+        return record
 
     def broken_streams(self) -> dict[str, str]:
         """Return what was wrong with the first few streams that were not whole, by client name."""
@@ -149,8 +155,8 @@ class Crowd:
         return broken
 
     def listening_descriptors(self, most: int) -> list[int]:
-        """Return the sockets of at most `most` connected subscribers, spread evenly over all of them."""
-        members = [member for member in self.members if member.check is not None]
+        """Return sockets of at most `most` connected subscribers, spread evenly over all whose times are told."""
+        members = [member for member in self.members if member.check is not None and member.is_quoted]
         found = [member.fileno() for member in members[:: -(-len(members) // most) or 1]]
         return [descriptor for descriptor in found if descriptor >= 0]
 
@@ -173,7 +179,7 @@ class Crowd:
     def _look_for_silence(self, now_ns: int) -> None:
         """Take into account the silence of streams that still last."""
         for member in self.members:
-            if member.check is not None and member.is_connected:
+            if member.check is not None and member.is_connected and member.reads_freely:
                 silence_ns = now_ns - member.heard_ns
                 self._silence_ns = max(self._silence_ns, silence_ns)
                 if silence_ns >= self._stale_ns and not member.is_stale:
@@ -182,11 +188,15 @@ class Crowd:
 
     def _totals(self) -> dict[str, int]:
         totals = dict.fromkeys(STREAM_COUNTERS, 0)
+        for tally in self.tallies.values():
+            tally.streams.clear()
         for member in self.members:
             check = member.check
             if check is not None:
                 for name in STREAM_COUNTERS:
                     totals[name] += getattr(check, name)
+                if member.tally is not None:
+                    member.tally.add(check)
         for name in _BOOK_COUNTERS:
             totals[f"orders_{name}"] = getattr(self.book, name)
         return totals
@@ -204,12 +214,22 @@ class Member:
         due_ns: when it was to be connected for the first time; 0 once it was.
         heard_ns: when it last heard of its stream, or was connected.
         is_stale: whether the silence that lasts was counted.
+        is_quoted: whether its latencies are told as the server's.
+        reads_freely: whether it reads what comes at once: else its silence says nothing.
+        tally: of its group, if it is of one.
     """
+
+    is_quoted = True
+    reads_freely = True
+    tally: Tally | None = None
 
     __slots__ = (
         "_attempt_ns",
         "_backoff",
         "_connection",
+        "_due_back_ns",
+        "_is_dropped",
+        "_is_leaving",
         "_retry",
         "check",
         "crowd",
@@ -231,6 +251,9 @@ class Member:
         self._connection: Connection | None = None
         self._retry: asyncio.TimerHandle | None = None
         self._attempt_ns = 0
+        self._is_leaving = False
+        self._is_dropped = False
+        self._due_back_ns = 0
         self.due_ns = 0
         self.heard_ns = 0
         self.is_stale = False
@@ -246,7 +269,35 @@ class Member:
         self._attempt_ns = time.monotonic_ns()
         targets = self.crowd.targets
         target = targets[(self.number + self._backoff.turns) % len(targets)]
-        self.crowd.connector.connect(target, self, self.subprotocol)
+        self.connector.connect(target, self, self.subprotocol)
+
+    @property
+    def connector(self) -> Connector:
+        """The client library that it connects with."""
+        return self.crowd.connector
+
+    def leave(self) -> None:
+        """Go, for good."""
+        self._is_leaving = True
+        self.stop_sending()
+        self.close()
+
+    def drop(self) -> None:
+        """Lose the connection without a word, where there is one, and stay away until `come_back`."""
+        if self._connection is not None and not self._is_leaving:
+            self._is_dropped = True
+            self._connection.abort()
+
+    def come_back(self, due_ns: int) -> None:
+        """Connect again after a `drop`, as was due at `due_ns`."""
+        if not self._is_dropped or self.crowd.stopping:
+            return
+        if self._connection is not None:  # its end is on its way to us
+            self._due_back_ns = due_ns
+            return
+        self._is_dropped = False
+        self.due_ns = due_ns
+        self.connect()
 
     def ask_for_stamps(self) -> bool:
         """Ask the server for its stamps; return whether it was asked."""
@@ -278,6 +329,8 @@ class Member:
         if self.due_ns:
             recorder.connect_response.record((now_ns - self.due_ns) // 1000)
             self.due_ns = 0
+        if self._is_leaving:
+            connection.close()
 
     def on_text(self, text: str, received_ns: int) -> None:
         """See `client.Listener`."""
@@ -288,10 +341,20 @@ class Member:
         self._connection = None
         self.crowd.book.disconnect(self.number)
         self.crowd.recorder.closed()
-        if not self.crowd.stopping:
-            self.crowd.recorder.errors[f"closed {closed.code}"] += 1
-            _log.info("event=closed client=%s code=%s reason=%r", self.name, closed.code, closed.reason)
-            self._come_back()
+        if self.crowd.stopping or self._is_leaving:
+            return
+        if self._is_dropped:
+            if self._due_back_ns:
+                due_ns, self._due_back_ns = self._due_back_ns, 0
+                self.come_back(due_ns)
+            return
+        self._count_close(closed)
+        _log.info("event=closed client=%s code=%s reason=%r", self.name, closed.code, closed.reason)
+        self._try_again()
+
+    def _count_close(self, closed: Closed) -> None:
+        """The server, or the network, ended the connection."""
+        self.crowd.recorder.errors[f"closed {closed.code}"] += 1
 
     def on_failed(self, kind: str, reason: str) -> None:
         """See `client.Listener`."""
@@ -301,10 +364,10 @@ class Member:
         if reason in crowd.failures or len(crowd.failures) < 20:
             crowd.failures[reason] = crowd.failures.get(reason, 0) + 1
         _log.info("event=connect-failed client=%s kind=%r reason=%r", self.name, kind, reason)
-        if not crowd.stopping:
-            self._come_back()
+        if not crowd.stopping and not self._is_leaving:
+            self._try_again()
 
-    def _come_back(self) -> None:
+    def _try_again(self) -> None:
         delay_s = self._backoff.next_delay_s(self.crowd.random)
         if delay_s is None:
             self.crowd.recorder.given_up += 1

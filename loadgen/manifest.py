@@ -37,7 +37,7 @@ def describe_run(
             field.name.rstrip("_"): _plain(getattr(config, field.name)) for field in dataclasses.fields(config)
         },
         "plan": dataclasses.asdict(asked_of(plan)),
-        "scenario": _plain(dataclasses.asdict(plan)),
+        "scenario": _plain(dataclasses.asdict(plan)),  # as it is carried out, at the size that the flags give it
         "git": _revision(Path(execgate.__file__).resolve().parents[1]),
         "versions": {
             "execgate": execgate.__version__,

@@ -178,7 +178,7 @@ class RawConnection(asyncio.Protocol):
             await opened
 
     def abort(self) -> None:
-        """Drop the connection without a word."""
+        """Drop the connection without a word; also while it is being made."""
         self._opened = None
         if self._transport is not None:
             self._transport.abort()

@@ -29,17 +29,20 @@ from loadgen.asking import Asking
 from loadgen.classic import check_output, resolved
 from loadgen.config import RunConfig
 from loadgen.core import verdict as verdicts
-from loadgen.core.figures import DRAIN
+from loadgen.core.fairness import Fairness, fairness_of
+from loadgen.core.figures import DRAIN, MEASURE
 from loadgen.core.junit import junit_xml
 from loadgen.core.local import targets_of
 from loadgen.core.orders import OrderBook
-from loadgen.core.plan import Act, Plan, Stage
+from loadgen.core.plan import Act, Group, Plan, Stage
 from loadgen.core.recorder import Record
 from loadgen.core.report import Report, make_report
 from loadgen.core.tables import as_text
+from loadgen.core.tally import Tally
 from loadgen.core.target import from_each
 from loadgen.crowd import Crowd
 from loadgen.foreign import ForeignSubscriber
+from loadgen.group_subscriber import RECEIVE_BUFFER_BYTES, GroupSubscriber
 from loadgen.keeping import LAST, Keeper, Taken
 from loadgen.line_log import LineLog
 from loadgen.live import Live
@@ -61,13 +64,16 @@ EXIT_OF = {
 }
 """What a run comes to -> exit status."""
 _DRAIN_MORE_S = 0.1
+_WAKE_S = 1.0
+"""For subscribers that were stuck to read what the server had sent before it closed, and its close frame."""
 
 
 class Health:
     """What a record tells of the load generator's own side: whether its figures are the server's."""
 
-    def __init__(self, config: RunConfig, crowd: Crowd, paced: Sequence[Paced]) -> None:
+    def __init__(self, config: RunConfig, plan: Plan, crowd: Crowd, paced: Sequence[Paced]) -> None:
         self._crowd = crowd
+        self._quoted = [] if plan.is_plain else [group.name for group in plan.groups if group.is_quoted]
         self._paced = paced
         self._machine = MachineWatch()
         self._cpu_wait = CpuWait()
@@ -91,7 +97,7 @@ class Health:
         busy, steal, softirq = self._machine.take()
         waiting_bytes = self._queue.take()
         offset_us, self._wall_offset_us = self._wall_offset_us, self._crowd.wall_offset_us
-        to_each = record["data_bytes"] / record["connected"] if record["connected"] else 0.0
+        to_each = self._bytes_to_each(record)
         health = {
             "cpu_share": round(record["cpu_s"] / seconds, 4),
             "cpu_wait_share": round(self._cpu_wait.take() / seconds, 4),
@@ -111,6 +117,12 @@ class Health:
                 "server_rss_bytes": rss_bytes,
             }
         return health
+
+    def _bytes_to_each(self, record: Record) -> float:
+        """Return what passed through a socket of those that `listening_descriptors` chooses from."""
+        listening = [record["groups"][name] for name in self._quoted] if self._quoted else [record]
+        connected = sum(part["connected"] for part in listening)
+        return sum(part["data_bytes"] for part in listening) / connected if connected else 0.0
 
 
 class LoadRun:
@@ -148,12 +160,20 @@ class LoadRun:
         self._adapter = config.adapter()
         self._senders: list[OrderSender] = []
         self._subscribers: dict[int, Subscriber | ForeignSubscriber] = {}  # by place
+        self._slow_connector = RawConnector(
+            config.connect_timeout_ms / 1000,
+            insecure_tls=config.insecure_tls,
+            receive_buffer_bytes=RECEIVE_BUFFER_BYTES,
+        )
+        self._fairness = Fairness() if plan.tells_fairness else None
+        if not plan.is_plain:
+            self._crowd.tallies = {group.name: Tally() for group in plan.groups}
         self._turn = 0
         self._clients = plan.clients_in(plan.stages[0])
         self._changes, offsets = tee(plan.changes())
         self._connects = Paced((change.offset_ns for change in offsets), self._change)
         self._orders = Paced(plan.orders(), self._order)
-        self._health = Health(config, self._crowd, (self._connects, self._orders))
+        self._health = Health(config, plan, self._crowd, (self._connects, self._orders))
         self._asking = Asking(self._crowd)
         self._heap = Heap()
         self._start_s = 0.0
@@ -163,6 +183,12 @@ class LoadRun:
     def failures(self) -> dict[str, int]:
         """Why clients could not connect, with the number of times."""
         return self._crowd.failures
+
+    @property
+    def fairness(self) -> dict[str, Any] | None:
+        """How the subscribers differ, where that was asked for and there is something to tell."""
+        members = [member for member in self._crowd.members if isinstance(member, GroupSubscriber)]
+        return fairness_of([member.late_ns / member.heard / 1000 for member in members if member.heard])
 
     async def run(self, start_ns: int | None = None) -> None:
         """Run all stages, from a monotonic time on that all processes of a run have in common, or from now on."""
@@ -177,6 +203,8 @@ class LoadRun:
             self._orders.start(start_ns)
             for number, stage in enumerate(self._plan.stages):
                 self._clients = self._plan.clients_in(stage)
+                if self._fairness is not None:
+                    self._fairness.is_counting = stage.phase == MEASURE
                 if not await self._stage(number, stage, start_s):
                     break
                 start_s += stage.seconds
@@ -188,6 +216,8 @@ class LoadRun:
             self._asking.stop()
             self._health.stop()
             self._heap.stop()
+            self._crowd.stop_sending()
+            await self._slow_connector.close()
             await self._crowd.close()
 
     async def _stage(self, number: int, stage: Stage, start_s: float) -> bool:
@@ -216,13 +246,17 @@ class LoadRun:
         return not stopped
 
     async def _drain(self) -> None:
-        """Wait until every order has ended, as all do."""
+        """Wait until every order has ended, as all do, and until those that were stuck know how they ended."""
         start_s = time.monotonic()
         most_s = self._config.order_timeout_ms / 1000 + _DRAIN_MORE_S
         book = self._crowd.book
         while book.outstanding and time.monotonic() - start_s < most_s:
             await asyncio.sleep(0.005)
             book.expire(time.monotonic_ns())
+        stuck = [one for one in self._crowd.members if isinstance(one, GroupSubscriber) and one.may_be_closed]
+        end_s = time.monotonic() + _WAKE_S
+        while time.monotonic() < end_s and any(one.may_be_closed for one in stuck):
+            await asyncio.sleep(0.005)
         self.broken = self._crowd.broken_streams()
         record, last = self._record(DRAIN, DRAIN), len(self._plan.stages) - 1
         self._keep(Taken(LAST, last, time.monotonic() - start_s, most_s, record))
@@ -232,17 +266,27 @@ class LoadRun:
         crowd, change = self._crowd, next(self._changes)
         number = self._plan.index + len(crowd.members) * self._plan.of  # its own in all processes
         if change.act is Act.JOIN:
-            self._subscribers[change.place] = subscriber = self._subscriber(number)
+            self._subscribers[change.place] = subscriber = self._subscriber(number, change.group)
             crowd.add(subscriber, due_ns)
+        elif change.act is Act.LEAVE:
+            self._subscribers.pop(change.place).leave()
+        elif change.act is Act.DROP:
+            self._subscribers[change.place].drop()
+        elif change.act is Act.RETURN:
+            self._subscribers[change.place].come_back(due_ns)
         elif change.act is Act.JOIN_TO_ORDER:
             sender = OrderSender(crowd, number, self._config.max_rows)
             self._senders.append(sender)
             crowd.add(sender, due_ns)
 
-    def _subscriber(self, number: int) -> Subscriber | ForeignSubscriber:
+    def _subscriber(self, number: int, group: Group | None) -> Subscriber | ForeignSubscriber:
+        crowd = self._crowd
         if self._adapter is not None:
-            return ForeignSubscriber(self._crowd, number, self._adapter)
-        return Subscriber(self._crowd, number)
+            return ForeignSubscriber(crowd, number, self._adapter)
+        if group is None or group.name not in crowd.tallies:
+            return Subscriber(crowd, number)
+        connector = crowd.connector if group.reads_freely else self._slow_connector
+        return GroupSubscriber(crowd, number, group, crowd.tallies[group.name], connector, self._fairness)
 
     def _order(self, due_ns: int) -> None:
         """The clients that are there take turns."""
@@ -255,6 +299,8 @@ class LoadRun:
     def _record(self, stage: str, phase: str) -> Record:
         """End the interval under way, and return its record."""
         record = self._crowd.take_record()
+        if self._fairness is not None:
+            record["spread_us"] = self._fairness.take(time.monotonic_ns())
         self._metrics.take()
         crowd = self._crowd
         if crowd.all_given_up and not crowd.ever_connected and len(crowd.members) >= self._clients:
@@ -338,7 +384,10 @@ async def _run(
         with LineLog("--records", config.records, flushes=False) as records:
             run = LoadRun(config, plan, stop, keeper.keep, records)
             await run.run()
-        return {"failures": run.failures, "broken_streams": run.broken, "died": []}, records.is_lost
+        end: dict[str, Any] = {"failures": run.failures, "broken_streams": run.broken, "died": []}
+        if run.fairness is not None:
+            end["fairness"] = run.fairness
+        return end, records.is_lost
     several = LoadProcesses(config, plan, config.processes, stop, keeper.keep)
     await several.run()
     folder.leave_out_errors(several.unsaid)

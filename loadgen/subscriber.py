@@ -93,20 +93,33 @@ class Subscriber(Member):
         response_ms = now_us / 1000 - timestamp_ms
         size = data_bytes_of(text, data)
         # All of it is well-formed: only now does anything change.
-        self._check.observe(epoch, seq)
+        self._observe(epoch, seq, data)
         if self._recording is not None:
             payload = text[len(_PREFIX) : -1] if text.startswith(_PREFIX) else text
             self._recording.update(epoch, seq, payload)
         self._last = (seq, latency_us)
-        crowd.recorder.update(latency_us, size)
+        self._record(latency_us, size)
         crowd.metrics.record(self.name, response_ms, size)
+
+    def _observe(self, epoch: str, seq: int, data: dict[str, Any]) -> None:  # noqa: ARG002  # `data` is for subclasses
+        self._check.observe(epoch, seq)
+
+    def _record(self, latency_us: int, data_bytes: int) -> None:
+        self.crowd.recorder.update(latency_us, data_bytes)
+
+    def _beat(self, epoch: str, seq: int, data: dict[str, Any]) -> None:  # noqa: ARG002
+        self._check.pass_to(epoch, seq)
+
+    def _miss(self, data: dict[str, Any]) -> None:
+        if data["from"] is not None and data["to"] is not None:
+            self._check.tell(int(data["from"]), int(data["to"]))
 
     def _take_other(self, event: str, data: dict[str, Any]) -> None:
         check, recording = self._check, self._recording
         if event == events.HEARTBEAT:
             self.crowd.recorder.heartbeats += 1
             if not self._asked:  # until it is answered, it is of a position that nothing was said about
-                check.pass_to(str(data["epoch"]), int(data["seq"]))
+                self._beat(str(data["epoch"]), int(data["seq"]), data)
             if recording is not None:
                 recording.heartbeat(data)
         elif event == events.HELLO:
@@ -116,8 +129,7 @@ class Subscriber(Member):
         elif event == events.SUBSCRIBED:
             self._take_subscribed(data)
         elif event == events.GAP:
-            if data["from"] is not None and data["to"] is not None:
-                check.tell(int(data["from"]), int(data["to"]))
+            self._miss(data)
             if recording is not None:
                 recording.gap(data)
         elif event == events.FEED:
@@ -153,15 +165,20 @@ class Subscriber(Member):
 
     def _ask(self, hello: dict[str, Any]) -> None:
         """Ask for what follows our position, where there is one."""
-        since = None
         point = self._check.resume_point
-        if self.subprotocol is not None and point is not None and self._connection is not None:
-            since = {"epoch": point[0], "seq": point[1]}
-            self._connection.send_text(events.encode_event(events.SUBSCRIBE, {"since": since}))
+        since = None if point is None or self.subprotocol is None else {"epoch": point[0], "seq": point[1]}
+        wanted = self._wanted(since)
+        if wanted is not None and self._connection is not None:
+            self._connection.send_text(events.encode_event(events.SUBSCRIBE, wanted))
+        if since is not None:
             self._asked = True
             self.crowd.recorder.resumes += 1
         if self._recording is not None:
             self._recording.asked(hello.get("session"), since)
+
+    def _wanted(self, since: dict[str, Any] | None) -> dict[str, Any] | None:
+        """Return the subscription to ask for, None where there is no need to."""
+        return None if since is None else {"since": since}
 
     def _take_subscribed(self, data: dict[str, Any]) -> None:
         epoch, seq = str(data["epoch"]), int(data["seq"])

@@ -17,6 +17,7 @@ from typing import Any
 from execgate.measure.histogram import Histogram
 from loadgen.core.recorder import Record
 from loadgen.core.summary import PERCENTILES, Summary
+from loadgen.core.tally import COUNTED, GroupSum, StageSum
 
 RAMP, WARM_UP, MEASURE, DRAIN = "ramp", "warm-up", "measure", "drain"
 BEYOND = 10
@@ -77,6 +78,8 @@ class Figures:
         connected_low: the fewest that were connected while it was measured; None before that.
         lagging: measured records whose loop was late by more than `LAGGING_US`.
         records: how many were measured.
+        groups, stages: sums of a scenario's, by their names.
+        spread: how long after the first client the last one had an update, in us, where that was looked at.
     """
 
     LAGGING_US = 20_000
@@ -93,6 +96,9 @@ class Figures:
         self._silence_us = 0
         self.lagging = 0
         self.records = 0
+        self.groups: dict[str, GroupSum] = {}
+        self.stages: dict[str, StageSum] = {}
+        self.spread = Histogram()
         for record in records:
             self.add(record)
 
@@ -109,6 +115,12 @@ class Figures:
         if phase == MEASURE:
             self.measured.add(record)
             self._add_health(record)
+            self.spread.add((int(bucket), count) for bucket, count in record.get("spread_us", {}).items())
+        for name, part in record.get("groups", {}).items():
+            self.groups.setdefault(name, GroupSum()).add(part, is_measured=phase == MEASURE)
+        if "stage" in record:
+            stage = record["stage"]
+            self.stages.setdefault(stage, StageSum(phase)).add(record)
 
     def _add_health(self, record: Mapping[str, Any]) -> None:
         self.records += 1
@@ -198,6 +210,34 @@ class Figures:
                 "thread_share": round(self.mean("server_thread_share"), 4),
                 "rss_bytes": int(self.greatest("server_rss_bytes")),
             },
+            **self._of_scenario(),
+        }
+
+    def _of_scenario(self) -> Record:
+        """Return what only a scenario has."""
+        found: Record = {}
+        if any(name != stage.phase for name, stage in self.stages.items()):
+            found["stages"] = {name: self._stage(stage) for name, stage in self.stages.items()}
+        if self.groups:
+            found["groups"] = {
+                name: {
+                    "connected": group.connected,
+                    **{count: group.counts[count] for count in COUNTED},
+                    "closed": dict(group.closed),
+                    "delivery": latency_figures(group.delivery),
+                }
+                for name, group in self.groups.items()
+            }
+        if self.spread.count:
+            found["spread"] = latency_figures(self.spread)
+        return found
+
+    @staticmethod
+    def _stage(stage: StageSum) -> Record:
+        latencies = {"delivery": stage.delivery, "order": stage.response, "connect": stage.connect_response}
+        return {
+            **stage.as_dict(),
+            "latencies": {name: latency_figures(histogram) for name, histogram in latencies.items()},
         }
 
 

@@ -42,6 +42,9 @@ def _merged(rule: Merge, values: Sequence[Any], processes: int) -> Any:
         for value in values:
             counts.update(value)
         return dict(counts)
+    if rule is Merge.ADD_GROUPS:
+        names = dict.fromkeys(name for value in values for name in value)
+        return {name: _added([value[name] for value in values if name in value]) for name in names}
     if rule is Merge.WORST:
         return max(values, key=abs)
     if rule is Merge.LEAST:
@@ -51,6 +54,12 @@ def _merged(rule: Merge, values: Sequence[Any], processes: int) -> Any:
     total = sum(values)
     total = total / processes if rule is Merge.MEAN else total
     return round(total, 6) if isinstance(total, float) else total
+
+
+def _added(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the parts that processes have of one group as one: counts, and counts by kind."""
+    rules = {name: Merge.ADD_COUNTS if isinstance(value, dict) else Merge.ADD for name, value in parts[0].items()}
+    return {name: _merged(rule, [part[name] for part in parts], len(parts)) for name, rule in rules.items()}
 
 
 class Merger:

@@ -23,6 +23,7 @@ FAST, SLOW, STUCK, RECONNECTING = "fast", "slow", "stuck", "reconnecting"
 BEHAVIOURS = (FAST, SLOW, STUCK, RECONNECTING)
 ALL, VOLATILE, CONFLATE = "all", "volatile", "conflate"
 MODES = (ALL, VOLATILE, CONFLATE)
+MAX_CLIENTS = 1_000_000
 _NS = 1_000_000_000
 _CLOSE_ENOUGH = 1 + 1e-9
 
@@ -104,11 +105,12 @@ class Act(Enum):
 
 
 class Change(NamedTuple):
-    """What happens to the client at `place`, so many nanoseconds after the run's start."""
+    """What happens to the client at `place`, so many nanoseconds after the run's start; who joins has a group."""
 
     offset_ns: int
     act: Act
     place: int
+    group: Group | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +121,8 @@ class Plan:
         groups: who subscribes; empty for nobody.
         stages: one after the other.
         order_clients: how many take turns at the orders; they join behind the first stage's subscribers.
+        name: of the scenario; "" for a run without one.
+        tells_fairness: whether it is told how far the subscribers are apart.
         index: which share this is, from 0.
         of: how many shares there are.
     """
@@ -126,6 +130,8 @@ class Plan:
     groups: tuple[Group, ...]
     stages: tuple[Stage, ...]
     order_clients: int = 0
+    name: str = ""
+    tells_fairness: bool = False
     index: int = 0
     of: int = 1
 
@@ -166,6 +172,13 @@ class Plan:
         return sum(group.count for group in self.groups)
 
     @property
+    def is_plain(self) -> bool:
+        """Whether all subscribers are alike, take everything and read freely, and there is no more to tell."""
+        return not self.tells_fairness and all(
+            group.is_quoted and group.is_classic and len(self.groups) == 1 for group in self.groups
+        )
+
+    @property
     def seconds(self) -> float:
         """The length of all stages."""
         return sum(stage.seconds for stage in self.stages)
@@ -204,8 +217,9 @@ class Plan:
             if stage.storm_over_s is not None:
                 yield from self._storm(start_ns, stage.storm_over_s, before)
             elif stage.subscribers >= before:
-                for place, _ in self._between(before, stage.subscribers):
-                    yield Change(start_ns + _offset_ns(place - before + 1, stage.connect_rate), Act.JOIN, place)
+                for place, group in self._between(before, stage.subscribers):
+                    due_ns = _offset_ns(place - before + 1, stage.connect_rate)
+                    yield Change(start_ns + due_ns, Act.JOIN, place, group)
             else:
                 for place, _ in reversed([*self._between(stage.subscribers, before)]):
                     yield Change(start_ns + _offset_ns(before - place, stage.connect_rate), Act.LEAVE, place)

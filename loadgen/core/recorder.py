@@ -64,6 +64,7 @@ class Merge(Enum):
     ADD = "what happened in the interval: added up"
     ADD_STANDS = "what stands at its end: added up, and who has no record of it stands where it stood"
     ADD_COUNTS = "counts by name or bucket: added up, name by name"
+    ADD_GROUPS = "a part for each group: added up, group by group and field by field"
     WORST = "the greatest, by its amount: health is judged by the process that is worst off"
     MEAN = "the mean over all processes, 0 for who has no record"
     SAME = "the same in all"
@@ -99,6 +100,9 @@ MERGES: dict[str, Merge] = {
     "server_cpu_s": Merge.ADD,
     "server_rss_bytes": Merge.ADD_STANDS,
     "server_thread_share": Merge.WORST,
+    # Of a scenario.
+    "groups": Merge.ADD_GROUPS,
+    "spread_us": Merge.ADD_COUNTS,
 }
 """Every field of a record has its rule here: a record with another one is not merged but refused."""
 

@@ -35,6 +35,9 @@ def tables_of(figures: Mapping[str, Any], verdict: Mapping[str, Any], end: Mappi
         _verdict(verdict),
         _latencies(figures),
         _hops(figures),
+        _stages(figures),
+        _groups(figures),
+        _fairness(figures, end),
         _rates(figures),
         _counts(figures),
         _health(figures),
@@ -78,6 +81,68 @@ def _latency_table(title: str, figures: Mapping[str, Any], names: Sequence[str])
             rows.append((what, f"{latency['count']:,}", *(milliseconds(latency[at]) for at in PERCENTILES)))
             short |= any(latency[at] is None for at in PERCENTILES)
     return Table(title, ("", "samples", *PERCENTILES), rows, note=SAMPLES_NOTE if short else "")
+
+
+def _stages(figures: Mapping[str, Any]) -> Table:
+    rows = []
+    for name, stage in figures.get("stages", {}).items():
+        delivery, order, connect = (stage["latencies"][which] for which in ("delivery", "order", "connect"))
+        memory = (stage.get(which) for which in ("rss_bytes", "server_rss_bytes"))
+        rows.append(
+            (
+                name,
+                f"{stage['seconds']:,.1f}",
+                f"{stage['delivered'] / stage['seconds']:,.0f}" if stage["seconds"] else "-",
+                *(milliseconds(delivery[at]) for at in ("p50", "p99", "max")),
+                *(milliseconds(order[at]) for at in ("p99", "max")),
+                milliseconds(connect["max"]),
+                f"{stage['missing'] + stage['told_missing']:,}",
+                f"{stage['disconnects']:,} / {stage['connects']:,}",
+                *("-" if ends is None else " - ".join(mebibytes(end) for end in ends) for ends in memory),
+            )
+        )
+    columns = (
+        *("", "s", "delivered/s", "p50", "p99", "max", "order p99", "order max", "connect max", "lost"),
+        *("lost / made connections", "client's memory", "server's memory"),
+    )
+    return Table("Stages, latencies in ms", columns, rows)
+
+
+def _groups(figures: Mapping[str, Any]) -> Table:
+    rows = [
+        (
+            name,
+            f"{group['connected']:,}",
+            f"{group['delivered']:,}",
+            *(milliseconds(group["delivery"][at]) for at in ("p50", "p99", "max")),
+            f"{group['missing']:,}",
+            f"{group['told_missing']:,}",
+            f"{group['dropped']:,} / {group['conflated']:,}",
+            f"{group['duplicates']:,} / {group['reorders']:,}",
+            f"{group['returns']:,}",
+            ", ".join(f"{code} {times:,}" for code, times in group["closed"].items()) or "0",
+        )
+        for name, group in figures.get("groups", {}).items()
+    ]
+    columns = (
+        *("", "connected at the end", "delivered", "p50", "p99", "max", "lost, not told", "lost, told"),
+        *("dropped / merged as its mode has it", "duplicates / out of order", "came back", "closed by the server"),
+    )
+    return Table("Groups of subscribers, latencies in ms", columns, rows)
+
+
+def _fairness(figures: Mapping[str, Any], end: Mapping[str, Any]) -> Table:
+    spread, fairness = figures.get("spread"), end.get("fairness")
+    rows = []
+    if spread is not None:
+        words = ", ".join(f"{at} {milliseconds(spread[at])}" for at in PERCENTILES)
+        rows.append(("from the first client to the last, of one update", words))
+    if fairness is not None:
+        rows += [
+            (f"behind the first, on average: {name.replace('_', ' ')}", milliseconds(late_us))
+            for name, late_us in fairness["late_us"].items()
+        ]
+    return Table("How far the subscribers of a process are apart, in ms", ("", ""), rows, texts=True)
 
 
 def _rates(figures: Mapping[str, Any]) -> Table:

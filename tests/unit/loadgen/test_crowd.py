@@ -31,6 +31,7 @@ class Script:
         self.attempts: list[Target] = []
         self.sent: list[dict[str, Any]] = []
         self.listener: Listener | None = None
+        self.pauses: list[bool] = []
 
     def connect(self, target: Target, listener: Listener, subprotocol: str | None) -> None:
         self.attempts.append(target)
@@ -42,6 +43,13 @@ class Script:
 
     def fileno(self) -> int:
         return -1
+
+    def abort(self) -> None:
+        assert self.listener is not None
+        asyncio.get_running_loop().call_soon(self.listener.on_close, Closed(1006))
+
+    def pause(self, paused: bool) -> None:
+        self.pauses.append(paused)
 
     def close(self) -> None:
         assert self.listener is not None

@@ -9,6 +9,7 @@ from loadgen.core.target import Target
 from loadgen.keeping import Taken
 from loadgen.line_log import LineLog
 from loadgen.run import LoadRun
+from loadgen.scenarios import read_preset
 
 
 def test_every_field_of_a_record_has_a_rule_how_processes_merge_it() -> None:
@@ -17,7 +18,8 @@ def test_every_field_of_a_record_has_a_rule_how_processes_merge_it() -> None:
     async def run() -> None:
         stop = Stop()
         stop.request()
-        config = RunConfig(url=(Target("127.0.0.1", 1, "/"),), orders_per_s=1.0, server_pid=(1,))
+        target, preset = Target("127.0.0.1", 1, "/"), read_preset("fairness")
+        config = RunConfig(url=(target,), preset=preset, orders_per_s=1.0, server_pid=(1,))
         await LoadRun(config, config.plan(), stop, taken.append, LineLog("--records", None)).run(0)
 
     asyncio.run(run())

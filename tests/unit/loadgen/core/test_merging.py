@@ -45,6 +45,14 @@ def test_what_one_process_alone_measures_stands_as_it_is() -> None:
     assert (merged["server_cpu_s"], merged["server_rss_bytes"]) == (0.25, 77)
 
 
+def test_groups_add_up_field_by_field() -> None:
+    ours = {"connected": 2, "closed": {"4108": 1}, "delivery_us": histogram([5])}
+    theirs = {"connected": 1, "closed": {"4108": 2, "1006": 1}, "delivery_us": histogram([5, 9])}
+    merged = merge([record(groups={"a": ours, "b": theirs}), record(groups={"a": theirs})])
+    together = {"connected": 3, "closed": {"4108": 3, "1006": 1}, "delivery_us": histogram([5, 5, 9])}
+    assert merged["groups"] == {"a": together, "b": theirs}
+
+
 def test_a_field_without_a_rule_is_refused() -> None:
     with pytest.raises(ValueError, match="no rule says how these fields merge: brightness"):
         merge([record(), record(brightness=1)])

@@ -217,9 +217,9 @@ def arguments_of(config: Any) -> list[str]:
         if field.default is False:
             words.append(flag if value else flag.replace("--", "--no-", 1))
         elif field.metadata["repeatable"]:
-            words += [word for item in value for word in (flag, str(item))]
+            words += [f"{flag}={shown(field, (item,))}" for item in value]
         elif value is not None:
-            words += [flag, shown(field, value)]
+            words.append(f"{flag}={shown(field, value)}")
     return words
 
 

@@ -1,9 +1,17 @@
 """`execgate loadgen` and its words: what is listed, and what is refused before anything is started."""
 
+from collections.abc import Mapping, Sequence
+from typing import TypeVar
+
 import pytest
 
+from execgate.service import options
 from execgate.wire.errors import UsageError
 from loadgen import app
+from loadgen.capacity_config import CapacityConfig
+from loadgen.config import RunConfig
+
+T = TypeVar("T")
 
 
 @pytest.mark.parametrize("words", [[], ["--help"], ["classic2012", "--help"]])
@@ -49,3 +57,33 @@ def test_help_shows_options_and_examples(program: str, capsys: pytest.CaptureFix
     assert "--for S" in text
     assert f"execgate loadgen classic2012 {program} --" in text
     assert ("--max-rows" in text) == (program == "orders"), "only orders have rows of ours"
+
+
+def test_a_trial_of_a_search_is_a_run_with_the_settings_of_the_search() -> None:
+    """The words that its process is started with make the same settings, whatever they are."""
+    words = (
+        *("--url", "ws://h:1/ws", "--url", "ws://[::1]:2/ws", "--insecure-tls", "--slo", "lost==0,p99<5ms"),
+        *(
+            "--seq-regex",
+            r"q=(\d+)",
+            "--ts-regex",
+            r"t=(\d+)",
+            "--on-open",
+            '{"a": "b c"}',
+            "--on-open=-x",
+            "--reply",
+            "ping=pong=1",
+        ),
+        *("--require", "errors==0", "--source", "127.0.0.1", "--server-pid", "1", "--for", "0.25", "--seed", "0"),
+    )
+    search = _loaded(CapacityConfig, words)
+    trial = search.trial(7, "07-7")
+    assert (trial.subscribers, trial.name, trial.quiet, trial.for_) == (7, "07-7", True, 0.25)
+    assert [str(one) for one in trial.require] == ["lost==0", "p99<5ms", "errors==0"]
+    assert trial.on_open == (b'{"a": "b c"}', b"-x")
+    environment = {"EXECGATE_SUBSCRIBERS": "9", "EXECGATE_QUIET": "false"}
+    assert _loaded(RunConfig, options.arguments_of(trial), environment) == trial
+
+
+def _loaded(config_class: type[T], words: Sequence[str], environment: Mapping[str, str] | None = None) -> T:
+    return options.load(config_class, "execgate test", words, environment or {}, description="", examples="")

@@ -214,7 +214,7 @@ def test_parsers_take_what_they_say_and_refuse_the_rest(
     "config",
     [
         Config(),
-        Config(max_rows=7, rate=0.1, volatile=True, feed=("x", "y z"), for_=2.0, mode="some"),
+        Config(max_rows=7, rate=0.1, volatile=True, feed=("x", "-y z="), for_=2.0, mode="some"),
     ],
 )
 def test_the_flags_of_a_config_make_the_same_one_whatever_the_environment_says(config: Config) -> None:

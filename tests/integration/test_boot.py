@@ -163,7 +163,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     made = Machine(folder, ROOT, data_mib=24)
     try:
         install(made, "install", "--gateways", "2")
-        made.change("/etc/execgate/publisher.toml", '["ingest-ack"]', '["synthetic"]\nrate = 50')
+        made.change("/etc/execgate/publisher.toml", '["ingest-ack"]', '["synthetic"]\nrate = 200')
         made.change(CONFIG, "drain_s = 5", "drain_s = 1")
         made.change(CONFIG, "connection_burst = 20", "connection_burst = 1000")
         for unit in (PUBLISHER, "execgate-gateway@.service"):
@@ -272,10 +272,9 @@ def test_a_full_disk_holds_the_feed_and_it_goes_on_once_there_is_room(machine: M
     pids = [machine.pid(unit) for unit in UNITS]
     with following(machine, 1):
         try:
-            with filler.open("wb") as file, suppress(OSError):
+            with filler.open("wb", buffering=0) as file, suppress(OSError):
                 while True:
                     file.write(b"x" * 65536)
-                    file.flush()
             machine.wait_for_words(PUBLISHER, "journal failing reason=")
             assert machine.run("systemctl", "is-active", *UNITS).stdout.split() == ["active"] * 3
             assert machine.get("/healthz")[0] == 200

@@ -124,7 +124,7 @@ def uninstall(target: Target) -> None:
     record = read_record(target)
     if not record.files:
         raise UsageError(f"nothing is installed at {target.prefix} (no {target.library}/installed.json)")
-    _tell_system(target, [["systemctl", "stop", "execgate.target"]])
+    _tell_system(target, [["systemctl", "stop", "execgate.target", "execgate-*"]])  # waits for each
     steps = plan.uninstall(record.files, present(target))
     _take(target, steps)
     for version in record.versions:

@@ -76,6 +76,7 @@ class Connection(asyncio.Protocol):
         last_seen_s, last_beat_s, last_ping_s: of the last bytes from the peer, heartbeat and ping to it.
         partial_since_s: since when a message has been incomplete, 0 when none is.
         slot: its place on the keepalive wheel.
+        opened_s: when it was made.
     """
 
     __slots__ = (
@@ -93,6 +94,7 @@ class Connection(asyncio.Protocol):
         "last_beat_s",
         "last_ping_s",
         "last_seen_s",
+        "opened_s",
         "outbound",
         "partial_since_s",
         "session",
@@ -116,7 +118,7 @@ class Connection(asyncio.Protocol):
         self.key = key
         self.session = Session(rights, limits.default_mode, limits.depth)
         self.slot = 0
-        self.last_seen_s = self.last_beat_s = self.last_ping_s = site.keepalive.now_s
+        self.opened_s = self.last_seen_s = self.last_beat_s = self.last_ping_s = site.keepalive.now_s
         self.partial_since_s = 0.0
         self._sock = sock
         self._subscribe = subscribe

@@ -13,7 +13,7 @@ from execgate.service.endpoints import (
     require_loopback,
     require_private,
 )
-from execgate.service.options import number_range, one_of, option, positive_number, whole_number
+from execgate.service.options import LOG_LEVELS, number_range, one_of, option, positive_number, whole_number
 from execgate.wire.topics import TopicTemplate
 from publisher.log import Retention
 
@@ -245,11 +245,16 @@ class PublisherConfig:
         parse=parse_tcp_address,
         metavar="HOST:PORT",
     )
+    admin: str | None = option(
+        None,
+        "answer 'execgate admin' at this unix socket, mode 0660 (default: nowhere)",
+        metavar="PATH",
+    )
     insecure_metrics: bool = option(False, "allow --metrics off the loopback: it is plain text, for anybody")
     log_level: str = option(
         "info",
         "debug, info, warning or error",
-        parse=one_of("debug", "info", "warning", "error"),
+        parse=one_of(*LOG_LEVELS),
         reloadable=True,
         metavar="LEVEL",
     )

@@ -10,6 +10,7 @@ from execgate.service.endpoints import (
     require_loopback,
     require_private,
 )
+from execgate.service.logs import FORMS
 from execgate.service.options import LOG_LEVELS, number_from_0, one_of, option, positive_number, whole_number
 from execgate.wire.errors import UsageError
 from gateway.core.proxies import Network, parse_networks, show_networks
@@ -285,6 +286,12 @@ class GatewayConfig:
         parse=one_of(*LOG_LEVELS),
         metavar="LEVEL",
         reloadable=True,
+    )
+    log_format: str = option(
+        "text",
+        "of log lines: text or json to standard error, or journald with a field for each word",
+        parse=one_of(*FORMS),
+        metavar="FORM",
     )
 
     def __post_init__(self) -> None:

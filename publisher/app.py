@@ -72,7 +72,7 @@ def main(arguments: Sequence[str]) -> int:
     if answer is not None:
         print(answer)
         return EXIT_OK
-    logs.set_up(config.log_level)
+    logs.set_up(config.log_level, config.log_format)
 
     async def serve(stop: lifecycle.Stop) -> int:
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()

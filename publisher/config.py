@@ -13,6 +13,7 @@ from execgate.service.endpoints import (
     require_loopback,
     require_private,
 )
+from execgate.service.logs import FORMS
 from execgate.service.options import LOG_LEVELS, number_range, one_of, option, positive_number, whole_number
 from execgate.wire.topics import TopicTemplate
 from publisher.log import Retention
@@ -257,6 +258,12 @@ class PublisherConfig:
         parse=one_of(*LOG_LEVELS),
         reloadable=True,
         metavar="LEVEL",
+    )
+    log_format: str = option(
+        "text",
+        "of log lines: text or json to standard error, or journald with a field for each word",
+        parse=one_of(*FORMS),
+        metavar="FORM",
     )
 
     def __post_init__(self) -> None:

@@ -174,7 +174,7 @@ def _log_level(request: Request) -> dict[str, Any]:
     if level not in LOG_LEVELS:
         raise ValueError(f"level {level!r}: expected one of {', '.join(LOG_LEVELS)}")
     logs.set_level(level)
-    log.warning("log level changed level=%s", level)
+    log.warning("log level changed to=%s", level)
     return {"level": level}
 
 

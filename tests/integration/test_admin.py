@@ -47,7 +47,7 @@ def test_a_gateway_tells_who_is_there_and_an_operator_can_close_one(tmp_path: Pa
         assert dump["figures"]["connections"] == 1
         assert f'admin = "{path}"' in dump["settings"]
         assert as_json(path, "log-level", "debug") == {"level": "debug"}
-        gateway.process.wait_for("log level changed level=debug")
+        gateway.process.wait_for("log level changed to=debug")
         second.connection.close_socket()
         assert gateway.process.stop() == 0
     assert not path.exists()

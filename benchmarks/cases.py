@@ -9,6 +9,7 @@ from benchmarks.knee import KNEE
 from benchmarks.lagging import SLOW, STUCK
 from benchmarks.loadgen_cost import LOADGEN_COST
 from benchmarks.overload import OVERLOAD
+from benchmarks.rolling import ROLLING
 from benchmarks.running import Work, take_only
 from benchmarks.storm import STORM
 from benchmarks.tls import TLS
@@ -81,6 +82,7 @@ _ALL = (
     SLOW,
     OVERLOAD,
     STORM,
+    ROLLING,
     Case(
         "feed",
         "50,000 updates/s of 250 B to 10 subscribers of 1 % of the topics each: CPU an update taken in",

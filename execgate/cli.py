@@ -17,6 +17,7 @@ COMMANDS = {
     "keygen": ("execgate.keygen", "makes a pair of CURVE keys for links off the machine"),
     "audit": ("execgate.audit.app", "holds what clients recorded against a publisher's journal"),
     "top": ("execgate.top", "shows what gateways and publishers do right now, on one screen"),
+    "admin": ("execgate.admin", "asks a running gateway or publisher at its admin socket, or has it act"),
     "demo": ("execgate.demo", "starts all three on this machine and shows a live table"),
 }
 

@@ -38,7 +38,7 @@ def main(arguments: Sequence[str]) -> int:
     if answer is not None:
         print(answer)
         return EXIT_OK
-    logs.set_up(config.log_level)
+    logs.set_up(config.log_level, config.log_format)
 
     async def run(stop: Stop) -> int:
         daemon: Supervisor | Worker

@@ -10,7 +10,8 @@ from execgate.service.endpoints import (
     require_loopback,
     require_private,
 )
-from execgate.service.options import number_from_0, one_of, option, positive_number, whole_number
+from execgate.service.logs import FORMS
+from execgate.service.options import LOG_LEVELS, number_from_0, one_of, option, positive_number, whole_number
 from execgate.wire.errors import UsageError
 from gateway.core.proxies import Network, parse_networks, show_networks
 
@@ -70,6 +71,11 @@ class GatewayConfig:
         metavar="HOST:PORT",
     )
     insecure_metrics: bool = option(False, "allow --metrics off the loopback: it is plain text, for anybody")
+    admin: str | None = option(
+        None,
+        "answer 'execgate admin' at this unix socket, mode 0660; not with --workers (default: nowhere)",
+        metavar="PATH",
+    )
     curve_key: str | None = option(
         None,
         "speak CURVE with the publisher, with the gateway's secret key in FILE (execgate keygen)",
@@ -277,9 +283,15 @@ class GatewayConfig:
     log_level: str = option(
         "info",
         "least severe log lines: debug, info, warning or error",
-        parse=one_of("debug", "info", "warning", "error"),
+        parse=one_of(*LOG_LEVELS),
         metavar="LEVEL",
         reloadable=True,
+    )
+    log_format: str = option(
+        "text",
+        "of log lines: text or json to standard error, or journald with a field for each word",
+        parse=one_of(*FORMS),
+        metavar="FORM",
     )
 
     def __post_init__(self) -> None:
@@ -294,6 +306,8 @@ class GatewayConfig:
         if (self.tls_cert is None) != (self.tls_key is None):
             given, missing = ("--tls-cert", "--tls-key") if self.tls_cert else ("--tls-key", "--tls-cert")
             raise UsageError(f"{given} without {missing}: TLS takes both, a certificate and its private key")
+        if self.admin is not None and self.workers > 1:
+            raise UsageError(f"--admin {self.admin} with --workers {self.workers}: a socket is of one process")
         if self.proxy_protocol and not self.trusted_proxies:
             raise UsageError("--proxy-protocol without --trusted-proxies: say whose header is believed")
         if not self.listen.is_loopback and not self.insecure_listen and self.tls_cert is None:

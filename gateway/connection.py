@@ -7,6 +7,7 @@ reads; what it has to say goes through its `Outbound`. Its life:
 """
 
 import asyncio
+import logging
 import socket
 import time
 from dataclasses import dataclass
@@ -31,6 +32,8 @@ from gateway.outbound import Outbound, OutboundBudget
 from gateway.resume import Resumer
 from gateway.tls_transport import TlsTransport
 
+log = logging.getLogger("gateway.connection")
+
 unmask: Unmask
 try:
     from tornado.speedups import websocket_mask as unmask
@@ -41,6 +44,7 @@ CLOSE_TIMEOUT_S = 2.0
 # A session over its rate is not read for this long; so many times in a row, and it is closed with 1008.
 _PAUSE_S = 1.0
 _PAUSES_TOLERATED = 10
+_NOTABLE = frozenset(CloseCode) - {CloseCode.NORMAL, CloseCode.GOING_AWAY, CloseCode.RESTART}
 _GOOD_CONDUCT_S = 5.0  # without a pause, and the count of them begins anew
 
 
@@ -76,6 +80,7 @@ class Connection(asyncio.Protocol):
         last_seen_s, last_beat_s, last_ping_s: of the last bytes from the peer, heartbeat and ping to it.
         partial_since_s: since when a message has been incomplete, 0 when none is.
         slot: its place on the keepalive wheel.
+        opened_s: when it was made.
     """
 
     __slots__ = (
@@ -93,6 +98,7 @@ class Connection(asyncio.Protocol):
         "last_beat_s",
         "last_ping_s",
         "last_seen_s",
+        "opened_s",
         "outbound",
         "partial_since_s",
         "session",
@@ -116,7 +122,7 @@ class Connection(asyncio.Protocol):
         self.key = key
         self.session = Session(rights, limits.default_mode, limits.depth)
         self.slot = 0
-        self.last_seen_s = self.last_beat_s = self.last_ping_s = site.keepalive.now_s
+        self.opened_s = self.last_seen_s = self.last_beat_s = self.last_ping_s = site.keepalive.now_s
         self.partial_since_s = 0.0
         self._sock = sock
         self._subscribe = subscribe
@@ -149,6 +155,7 @@ class Connection(asyncio.Protocol):
         if site.ledger is not None:
             self.outbound.account = site.ledger.open_account()
         site.keepalive.add(self)
+        log.debug("session opened session=%s address=%s", self.session_name, self.key)
         greeting, early = self._greeting or (b"", b"")
         self._greeting = None
         self.outbound.raw(greeting + self._greet())
@@ -200,6 +207,9 @@ class Connection(asyncio.Protocol):
         if site.ledger is not None:
             site.ledger.enter(self)
         outbound.owner = None
+        log.debug(
+            "session ended session=%s sent=%s dropped=%s", self.session_name, outbound.sent, outbound.dropped
+        )
         if self._deadline is not None:
             self._deadline.cancel()
 
@@ -214,6 +224,8 @@ class Connection(asyncio.Protocol):
         """Begin to close: a close frame, then the peer's, or the deadline."""
         if self.outbound.closing:
             return
+        level = logging.INFO if code in _NOTABLE else logging.DEBUG
+        log.log(level, "session closed session=%s code=%d reason=%r", self.session_name, code, reason)
         self.outbound.ends_with(str(int(code)))
         self._leave()
         self.outbound.close(code, reason, flush=flush)
@@ -256,6 +268,8 @@ class Connection(asyncio.Protocol):
                 self.site.counters.orders[action.order_status.value] += 1
             self.outbound.control(action.payload)
         elif type(action) is Subscribe:
+            how = action.mode.value, len(action.interest.patterns), action.since
+            log.debug("session subscribes session=%s mode=%s topics=%d since=%r", self.session_name, *how)
             account = self.outbound.account
             if account is not None and account.since is None:
                 account.since = action.since
@@ -295,6 +309,7 @@ class Connection(asyncio.Protocol):
         if not self.outbound.closing:
             self.outbound.ends_with("peer")
             self._leave()
+            log.debug("session closed by its peer session=%s code=%s", self.session_name, closing.code)
             self.outbound.close(closing.code or CloseCode.NORMAL, flush=False)
             self._end_in_time()
         self._transport.close()  # what the transport still holds is sent first, if the peer takes it in time

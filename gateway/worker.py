@@ -15,15 +15,17 @@ import ujson
 from execgate.measure.classic import SERVER_HEADING, ClassicMetrics, csv_line
 from execgate.measure.metrics import Figures
 from execgate.service import lifecycle, logs, systemd
+from execgate.service.admin import AdminServer
 from execgate.service.curve import client_curve
 from execgate.service.exits import EXIT_OK
 from execgate.service.heap import Heap
 from execgate.service.ledger_file import LedgerFile
 from execgate.service.lifecycle import Stop
 from execgate.service.metrics import MetricsServer
+from execgate.service.settings import to_toml
 from execgate.service.vitals import LoopLag, ProcessVitals
 from execgate.wire.errors import UsageError
-from gateway import metrics
+from gateway import metrics, sessions
 from gateway.acceptor import Acceptor, bound_address, listen
 from gateway.admission import Admission
 from gateway.certificate import Certificate
@@ -136,6 +138,9 @@ class Worker:
         # Under a supervisor it is the supervisor's: it serves the sum.
         if config.metrics is not None and REPORT_VARIABLE not in os.environ:
             self._facts["metrics"] = await scraped.bind("--metrics", config.metrics)
+        admin = AdminServer(sessions.verbs(self._site.keepalive), self.stats, lambda: to_toml(self._config))
+        if config.admin is not None:
+            await admin.bind(config.admin)
         self._acceptor = acceptor = serve(
             self._listener,
             self._front,
@@ -166,6 +171,7 @@ class Worker:
         self._site.desk.close()
         pulse.stop()
         scraped.close()
+        admin.close()
         self._lag.stop()
         self._heap.stop()
         if self._certificate is not None:

@@ -16,11 +16,12 @@ import zmq
 
 from execgate.measure.metrics import Figures
 from execgate.service import lifecycle, logs, systemd
+from execgate.service.admin import AdminServer
 from execgate.service.curve import ServerCurve, load_directory, load_secret
 from execgate.service.exits import EXIT_FAILED, EXIT_OK
 from execgate.service.ledger_file import LedgerFile
 from execgate.service.metrics import MetricsServer
-from execgate.service.settings import Reloader, Settings
+from execgate.service.settings import Reloader, Settings, to_toml
 from execgate.service.vitals import LoopLag, ProcessVitals
 from execgate.service.zap import Allowed, Zap
 from execgate.wire.topics import TopicTemplate
@@ -71,7 +72,7 @@ def main(arguments: Sequence[str]) -> int:
     if answer is not None:
         print(answer)
         return EXIT_OK
-    logs.set_up(config.log_level)
+    logs.set_up(config.log_level, config.log_format)
 
     async def serve(stop: lifecycle.Stop) -> int:
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
@@ -130,6 +131,7 @@ class Publisher:
         self._vitals = ProcessVitals()
         self._lag = LoopLag()
         self._scraped = MetricsServer(TABLE, self.metrics, lambda: self._journal.trouble)
+        self._admin = AdminServer({}, lambda: {"status": self._status()}, lambda: to_toml(self._config))
         self._failed = self._is_serving = False
         self._pulse = systemd.Pulse(self._status, self.is_serving)
 
@@ -148,6 +150,8 @@ class Publisher:
             if self._config.metrics is not None:
                 self._bound["metrics"] = await self._scraped.bind("--metrics", self._config.metrics)
                 self._lag.start()
+            if self._config.admin is not None:
+                await self._admin.bind(self._config.admin)
             self._tell_epoch()
             lifecycle.tell_ready(PROGRAM, **self._bound, epoch=epoch_text(self._journal.epoch))
             self._is_serving = True
@@ -163,6 +167,7 @@ class Publisher:
         finally:
             self._pulse.stop()
             self._scraped.close()
+            self._admin.close()
             self._lag.stop()
             for source in self._sources:
                 source.close()
@@ -178,6 +183,7 @@ class Publisher:
 
     def apply(self, config: PublisherConfig) -> None:
         """Put a config to work of which only what can be reloaded differs: the log level."""
+        self._config = config
         logs.set_level(config.log_level)
 
     def _open_journal(self) -> tuple[DiskJournal | MemoryJournal, Sequencer]:

@@ -13,7 +13,8 @@ from execgate.service.endpoints import (
     require_loopback,
     require_private,
 )
-from execgate.service.options import number_range, one_of, option, positive_number, whole_number
+from execgate.service.logs import FORMS
+from execgate.service.options import LOG_LEVELS, number_range, one_of, option, positive_number, whole_number
 from execgate.wire.topics import TopicTemplate
 from publisher.log import Retention
 
@@ -245,13 +246,24 @@ class PublisherConfig:
         parse=parse_tcp_address,
         metavar="HOST:PORT",
     )
+    admin: str | None = option(
+        None,
+        "answer 'execgate admin' at this unix socket, mode 0660 (default: nowhere)",
+        metavar="PATH",
+    )
     insecure_metrics: bool = option(False, "allow --metrics off the loopback: it is plain text, for anybody")
     log_level: str = option(
         "info",
         "debug, info, warning or error",
-        parse=one_of("debug", "info", "warning", "error"),
+        parse=one_of(*LOG_LEVELS),
         reloadable=True,
         metavar="LEVEL",
+    )
+    log_format: str = option(
+        "text",
+        "of log lines: text or json to standard error, or journald with a field for each word",
+        parse=one_of(*FORMS),
+        metavar="FORM",
     )
 
     def __post_init__(self) -> None:

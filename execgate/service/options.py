@@ -26,6 +26,8 @@ turned on."""
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off", ""})
 
+LOG_LEVELS = ("debug", "info", "warning", "error")
+
 Config = TypeVar("Config")
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import overload, storm
+from benchmarks import overload, rolling, storm
 from benchmarks.running import Work, run, take_only
 from benchmarks.servers import OURS, SERVERS
 from benchmarks.storm import Storm
@@ -123,3 +123,12 @@ def test_what_is_unknown_is_a_usage_error_of_one_line(arguments: list[str], said
     assert ended.returncode == 2
     assert ended.stderr.startswith(f"./run bench: {said}")
     assert ended.stderr.count("\n") == 1
+
+
+@needs_machine
+def test_a_rolling_restart_loses_nothing_and_moves_every_client() -> None:
+    work = rolling.Rolling(20, 20, 0.5, connect_rate=100, gateways=2, lead_s=0.2, drain_s=0.4, shares_port=False)
+    figures = rolling.measure(SERVERS[OURS], work)
+    assert (figures["lost"], figures["duplicates"], figures["unaccepted"], figures["failed_ends"]) == (0, 0, 0, 0)
+    assert figures["resumed"] >= 20  # who was on the first, and then all on the second
+    assert figures["longest_wait_us"] > 50_000  # who comes back has waited, and that is seen

@@ -145,6 +145,8 @@ class Books:
         if self._epoch is None:
             self._epoch, self._cursor = record.epoch, record.seq  # nobody was owed what came before
         else:
+            if record.told_until is not None and record.epoch != self._epoch:
+                self._tell(self.truth.heads.get(self._epoch, 0))  # what the epoch before still had
             self._move_to(record.epoch)
             if record.told_until is not None:
                 self._tell(record.seq)

@@ -45,6 +45,7 @@ class Recording:
     """
 
     __slots__ = (
+        "_answer",
         "_chain",
         "_count",
         "_digests",
@@ -71,6 +72,7 @@ class Recording:
         self._is_described = False
         self._tells_seqs = False
         self._session: str | None = None
+        self._answer: Fields | None = None  # `subscribed` without a position, until one comes
         # The run of updates under way.
         self._first = self._last = self._count = self._chain = 0
         self._seqs: list[int] = []
@@ -93,6 +95,8 @@ class Recording:
 
     def update(self, epoch: str, seq: int, payload: str) -> None:
         """An update came; `payload` is the JSON of its `data` as it was received."""
+        if self._answer is not None:
+            self._begin_at(epoch, seq - 1)
         if epoch != self.epoch or (self._count and seq <= self._last) or len(self._seqs) >= MAX_PIECE:
             self.flush()
             self.epoch = epoch
@@ -126,9 +130,17 @@ class Recording:
         if not self._is_described:
             self.describe(data["mode"], data["topics"])
         self.is_subscribed = True
+        if data["epoch"] is None:  # its gateway does not know the feed yet: what comes first will tell
+            self._answer = data
+            return
         self.epoch, self.position = data["epoch"], data["seq"]
         told = {name: data[name] for name in ("epoch", "seq", "recovered", "gap")}
         self.write("subscribed", session=self._session, **told)
+
+    def _begin_at(self, epoch: str, seq: int) -> None:
+        answer, self._answer = self._answer, None
+        if answer is not None:
+            self.subscribed({**answer, "epoch": epoch, "seq": seq})
 
     def gap(self, data: Fields) -> None:
         """A `gap` came."""
@@ -139,6 +151,8 @@ class Recording:
 
     def feed(self, data: Fields) -> None:
         """A `feed` came."""
+        if self._answer is not None and data["epoch"] is not None:
+            self._begin_at(data["epoch"], data["seq"])
         if data["state"] == "epoch-changed":
             self.flush()
             self.epoch, self.position = data["epoch"], data["seq"]
@@ -146,8 +160,10 @@ class Recording:
 
     def heartbeat(self, data: Fields) -> None:
         """A `heartbeat` came; one before `subscribed` is of a position that nothing was said about yet."""
-        if not self.is_subscribed:
+        if not self.is_subscribed or data["epoch"] is None:
             return
+        if self._answer is not None:
+            self._begin_at(data["epoch"], data["seq"])
         self.flush()
         self.epoch = data["epoch"]
         self.position = max(self.position or 0, data["seq"])
@@ -157,6 +173,7 @@ class Recording:
     def closed(self, code: int, reason: str) -> None:
         """The connection is gone, or there was none."""
         self.flush()
+        self._answer = None
         self.is_subscribed = False
         self.write("closed", code=code, reason=reason)
 
@@ -168,5 +185,5 @@ class Recording:
         self.flush()
         if not self._is_described:
             self.describe("all", ["*"])
-        if self.is_subscribed:
+        if self.is_subscribed and self._answer is None:
             self.write("left", epoch=self.epoch, seq=self.position)

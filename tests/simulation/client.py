@@ -7,6 +7,7 @@ import ujson
 from execgate.wire.frame_builder import Opcode, build_masked
 from execgate.wire.frame_parser import Closing, FrameParser, Text
 from gateway.core.interest import Interest
+from tests.simulation.bookkeeping import notebook
 from tests.simulation.oracle import Oracle
 from tests.simulation.plan import ClientPlan
 from tests.simulation.tcp import Wire
@@ -27,6 +28,7 @@ class Client:
         self.topics = plan.topics
         self._world = world
         self.oracle = Oracle(world, self.name, plan)
+        self.notebook = notebook(world.plan, number, self.name)
         self.wire: Wire | None = None
         self._parser = FrameParser(server=False, max_message_bytes=1 << 24)
         self._requests = 0
@@ -88,6 +90,8 @@ class Client:
             return
         self._parser = FrameParser(server=False, max_message_bytes=1 << 24)
         self.oracle.begin_session()
+        if self.notebook is not None:
+            self.notebook.recording.asked(None, None)
         self._is_leaving = False
         room_bytes = self._world.plan.config.room_bytes
         wire = Wire(
@@ -101,7 +105,8 @@ class Client:
 
     def _subscribe(self, *, is_change: bool = False) -> None:
         self._requests += 1
-        since = None if is_change else self.oracle.position
+        position = self.oracle.position if self.notebook is None else self.notebook.position
+        since = None if is_change else position
         snapshot = self.plan.snapshot and not is_change
         data: dict[str, Any] = {"topics": self.topics, "mode": self.plan.mode, "snapshot": snapshot}
         if since is not None:
@@ -128,6 +133,8 @@ class Client:
                     self._is_leaving = False  # its max_messages had ended it meanwhile
                     continue
                 self.oracle.take(event.text, message)
+                if self.notebook is not None:
+                    self.notebook.take(event.text, message)
                 if message["event"] == "unsubscribed" and not self.oracle.is_asking:
                     self._subscribe()  # it has had its max_messages, or has left
                 elif message["event"] == "drain" and self._world.random.random() < 0.5:

@@ -7,6 +7,7 @@ from collections import Counter
 
 import pytest
 
+from tests.simulation.bookkeeping import audit
 from tests.simulation.mutations import MUTATIONS, Mutation, planted
 from tests.simulation.plan import make
 from tests.simulation.running import explain, outcome, play
@@ -61,6 +62,24 @@ SIGNS = (
     "'state': 'stale'",
     "'reason': 'max_messages'",
 )
+
+
+def test_the_books_judge_as_well_and_find_what_is_taken_out() -> None:
+    judged = 0
+    for seed in range(30):
+        error, world = outcome(make(seed))
+        assert error is None
+        assert world is not None
+        for client in world.clients:
+            book = client.notebook
+            if book is None or client.plan.mode != "all" or len(world.truth.epochs) > 1:
+                continue
+            received = [line for line in book.lines if line["is"] == "received"]
+            if received:
+                book.lines.remove(received[-1])
+                assert audit(world.truth, [client]) != []
+                judged += 1
+    assert judged >= 5
 
 
 def test_a_history_depends_on_its_seed_alone() -> None:

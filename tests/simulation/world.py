@@ -13,6 +13,7 @@ from typing import Any
 import zmq
 
 from publisher.core.rows import Row
+from tests.simulation.bookkeeping import audit
 from tests.simulation.client import Client
 from tests.simulation.clock import Clock, Scheduler
 from tests.simulation.disk import Disk
@@ -152,6 +153,8 @@ class World:
             client.oracle.check_end()
         for gateway in self.gateways:
             gateway.check_books(Violation)
+        if flaws := audit(self.truth, self.clients):
+            raise Violation(f"the books: {'; '.join(map(str, flaws[:3]))}")
 
     # -- what the others ask
 

@@ -267,7 +267,9 @@ def test_of_an_epoch_that_nothing_was_published_in_yet_nothing_is_owed() -> None
         books = judged([begun(), run(1, HEAD), *move], truth=truth)
         assert (name, books.flaws, books.fates.owed) == (name, [], HEAD)
         books = judged([begun(), run(1, HEAD - 1), *move], truth=truth)
-        assert (name, [(flaw.epoch, flaw.seq) for flaw in books.flaws]) == (name, [(EPOCH, HEAD)])
+        told = name == "resumed in it"  # it has no position there: its gap says so
+        assert (name, [(flaw.epoch, flaw.seq) for flaw in books.flaws]) == (name, [] if told else [(EPOCH, HEAD)])
+        assert books.fates.told == told
     [flaw] = judged([Subscribed("c", other, 0, True, None), received(1, epoch=other)], truth=truth).flaws
     assert (flaw.epoch, flaw.what) == (other, "not-in-journal")
     assert judged([], truth=Truth([], [EPOCH])).flaws == []

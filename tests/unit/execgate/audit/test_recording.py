@@ -74,6 +74,27 @@ def test_what_was_heard_is_what_is_read() -> None:
     ]
 
 
+def test_who_is_subscribed_before_its_gateway_knows_the_feed_begins_where_it_first_hears_of_it() -> None:
+    for first in ("update", "heartbeat", "feed"):
+        book = Notebook()
+        book.subscribe(0, epoch=None, recovered=False)
+        book.recording.heartbeat({"epoch": None, "seq": 0, "dropped": 0, "conflated": 0})
+        if first == "update":
+            book.receive(5)
+        elif first == "heartbeat":
+            book.recording.heartbeat({"epoch": EPOCH, "seq": 4, "dropped": 0, "conflated": 0})
+        else:
+            book.recording.feed({"state": "live", "epoch": EPOCH, "seq": 4})
+        book.recording.end()
+        assert book.read()[:2] == [Described("c", "all", ("*",)), Subscribed("c", EPOCH, 4, False, None, "g-1")]
+        assert book.read()[-1] == Left("c", EPOCH, 5 if first == "update" else 4)
+    book = Notebook()
+    book.subscribe(0, epoch=None, recovered=False)
+    book.recording.closed(1006, "lost")
+    book.recording.end()
+    assert book.read() == [Described("c", "all", ("*",))]
+
+
 def test_who_is_away_at_the_end_has_not_left() -> None:
     book = Notebook()
     book.subscribe(0)

@@ -12,8 +12,7 @@ import pytest
 
 from execgate.wire.errors import UsageError
 from execgate.wire.update import Update
-from publisher.journal import disk
-from publisher.journal.committer import GROUP_UPDATES
+from publisher.journal import committer, disk, tidying
 from publisher.journal.disk import DiskJournal
 from publisher.journal.store import Store
 from publisher.log import MAX_READ, Entry, Range, Retention
@@ -82,16 +81,23 @@ def test_entries_are_published_in_order_and_each_after_it_is_kept(tmp_path: Path
     on_a_loop(test, tmp_path)
 
 
-def test_what_is_old_goes_as_fast_as_new_comes_however_large_the_groups_are(tmp_path: Path) -> None:
-    async def test(watched: Watched) -> None:
-        for first in range(1, 40 * GROUP_UPDATES, GROUP_UPDATES):
-            await watched.journal.room()
-            watched.append(*[update(7, seq) for seq in range(first, first + GROUP_UPDATES)])
-        assert await watched.journal.flush(10)
-        # What came within TIDY_EVERY_S is there yet: some groups. One piece each time would leave 30 of them.
-        assert watched.journal.floor > 20 * GROUP_UPDATES
+def test_what_is_old_goes_as_fast_as_new_comes_however_large_the_groups_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    group, groups = 128, 40
+    monkeypatch.setattr(committer, "GROUP_UPDATES", group)
+    monkeypatch.setattr(committer, "TIDY_EVERY_S", 0.0)
+    for module in (committer, tidying):
+        monkeypatch.setattr(module, "PIECE", group // 4)
 
-    on_a_loop(test, tmp_path, replace(ENDLESS, max_updates=1_000))
+    async def test(watched: Watched) -> None:
+        for first in range(1, groups * group, group):
+            watched.append(*[update(7, seq) for seq in range(first, first + group)])
+        assert await watched.journal.flush(10)
+        held = watched.journal.ceiling - watched.journal.floor + 1  # before the last group was tidied up after
+        assert held <= 100 + tidying.SLACK + 2 * group  # one piece behind each group would leave 30 of them
+
+    on_a_loop(test, tmp_path, replace(ENDLESS, max_updates=100))
 
 
 def test_reads_are_bounded_in_number_and_bytes_and_go_no_further_than_what_is_published(tmp_path: Path) -> None:

@@ -87,6 +87,19 @@ def test_a_slow_one_reads_no_more_than_it_may() -> None:
     run(script, play)
 
 
+def test_the_silence_and_the_unread_bytes_of_who_does_not_read_say_nothing_of_the_server() -> None:
+    script = Script(opens)
+    script.descriptor = 7
+
+    async def play(crowd: Crowd) -> None:
+        for behaviour in ("stuck", "fast"):
+            member(crowd, script, behaviour=behaviour).heard_ns = time.monotonic_ns() - 20_000_000_000
+        assert crowd.listening_descriptors(9) == [7]
+        assert crowd.take_record()["stale"] == 1
+
+    run(script, play)
+
+
 def test_one_that_reconnects_is_gone_without_a_word_and_back_at_once() -> None:
     script = Script(opens)
 

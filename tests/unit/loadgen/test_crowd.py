@@ -32,6 +32,7 @@ class Script:
         self.sent: list[dict[str, Any]] = []
         self.listener: Listener | None = None
         self.pauses: list[bool] = []
+        self.descriptor = -1
 
     def connect(self, target: Target, listener: Listener, subprotocol: str | None) -> None:
         self.attempts.append(target)
@@ -42,7 +43,7 @@ class Script:
         self.sent.append(json.loads(payload)["data"])
 
     def fileno(self) -> int:
-        return -1
+        return self.descriptor
 
     def abort(self) -> None:
         assert self.listener is not None

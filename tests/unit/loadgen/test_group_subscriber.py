@@ -1,5 +1,6 @@
 """What members of a group do to their connections, over a scripted library; and what storms and leaving do."""
 
+import asyncio
 import time
 from typing import Any
 
@@ -13,7 +14,7 @@ from loadgen.core.tally import Tally
 from loadgen.crowd import Crowd
 from loadgen.group_subscriber import GroupSubscriber
 from loadgen.subscriber import Subscriber
-from tests.unit.loadgen.test_crowd import Script, fails, opens, run, until
+from tests.unit.loadgen.test_crowd import Script, _soon, fails, opens, run, until  # noqa: F401  # a fixture
 
 
 def member(crowd: Crowd, script: Script, fairness: Fairness | None = None, **of_group: Any) -> GroupSubscriber:
@@ -83,6 +84,19 @@ def test_a_slow_one_reads_no_more_than_it_may() -> None:
             await until(lambda: not script.pauses[-1])
         assert read / (time.monotonic() - start_s) <= 2000
         assert crowd.take_record()["delivery_us"] == {}, "its latencies are not the server's"
+
+    run(script, play)
+
+
+def test_the_silence_and_the_unread_bytes_of_who_does_not_read_say_nothing_of_the_server() -> None:
+    script = Script(opens)
+    script.descriptor = 7
+
+    async def play(crowd: Crowd) -> None:
+        for behaviour in ("stuck", "fast"):
+            member(crowd, script, behaviour=behaviour).heard_ns = time.monotonic_ns() - 20_000_000_000
+        assert crowd.listening_descriptors(9) == [7]
+        assert crowd.take_record()["stale"] == 1
 
     run(script, play)
 
@@ -197,6 +211,7 @@ def test_who_leaves_is_closed_and_never_comes_back_also_where_it_was_only_connec
         crowd.add(refused)
         refused.leave()
         refused.on_failed("refused", "no")
+        await asyncio.sleep(0.01)  # longer than the delay that there must not be
         record = crowd.take_record()
         assert record["errors"] == {"connect refused": 1}
         assert (record["connects"], record["disconnects"], len(script.attempts)) == (2, 2, 3)

@@ -51,6 +51,7 @@ def config(*arguments: str, **environment: str) -> RunConfig:
         ("conect_rate = 3\n" + LEAST, "conect_rate: no such key; did you mean connect_rate?"),
         ("connect_rate = 0\n" + LEAST, "connect_rate = 0: expected a number over 0"),
         ("connect_rate = true\n" + LEAST, "connect_rate = True: expected a number over 0"),
+        ("connect_rate = 2e6\n" + LEAST, "connect_rate = 2000000.0: expected a number over 0, 1e+06 at most"),
         ("connect_rate = nan\n" + LEAST, "connect_rate = nan: expected a number over 0"),
         ("fairness = 1\n" + LEAST, "fairness = 1: expected true or false"),
         ("group = 3\n", "group: expected tables"),

@@ -134,6 +134,14 @@ def test_a_resumed_stream_goes_on_where_it_stood() -> None:
     assert check.missing == 1, "what was told before it resumed is sent after all, and excuses nothing"
 
 
+def test_what_was_told_before_it_resumed_excuses_no_hole_that_the_resume_leaves() -> None:
+    check = whole()
+    check.take("e", 1, "t", 1)
+    check.miss(2, is_allowed=True)
+    check.resume("e", 3, None)
+    assert check.missing == 2
+
+
 @pytest.mark.parametrize(
     ("gap", "missing", "told"), [(None, 4, 0), ((2, 5), 0, 4), ((2, None), 0, 4), ((2, 3), 2, 2)]
 )

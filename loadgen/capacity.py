@@ -117,7 +117,7 @@ class Capacity:
         config = self._config
         name = f"{len(self.trials) + 1:02}-{value}"
         settings = config.trial(value, name)
-        feeder = Feeder(config.ingest or "", value) if config.var == RATE else nullcontext()
+        feeder = Feeder(config.ingest, value) if config.ingest is not None else nullcontext()
         host = HostWatch()
         with feeder:
             told = await self._run_trial(settings)

@@ -58,7 +58,7 @@ class CapacityConfig(RunConfig):
     cool: float = option(2.0, "seconds of rest between two trials", parse=positive_number, metavar="S")
     ingest: str | None = option(
         None,
-        "with --var rate: the publisher's --ingest endpoint, into which updates are pushed",
+        "with --var rate, unless --local: the publisher's --ingest endpoint, into which updates are pushed",
         parse=parse_zmq_endpoint,
         metavar="ENDPOINT",
     )
@@ -68,8 +68,13 @@ class CapacityConfig(RunConfig):
         for name in ("records", "junit"):
             if getattr(self, name) is not None:
                 raise ValueError(f"--{name} is for one run; each trial's folder has what is made from its records")
-        if (self.var == "rate") != (self.ingest is not None):
-            raise ValueError("--ingest and --var rate go together: somebody has to push the updates")
+        for name in ("scenario", "preset"):
+            if getattr(self, name) is not None:
+                raise ValueError(f"--{name} is for one run; a search says itself how many clients there are")
+        if self.ingest is not None and self.var != "rate":
+            raise ValueError("--ingest is for --var rate")
+        if self.var == "rate" and (self.ingest is None) == (self.local is None):
+            raise ValueError("--var rate: expected --ingest or --local: somebody has to make the updates")
         try:
             for value in (1, self.most):
                 self.trial(value, "trial")
@@ -99,4 +104,6 @@ class CapacityConfig(RunConfig):
             settings["subscribers"] = value
         elif self.var == "orders":
             settings["orders_per_s"] = float(value)
+        elif self.local is not None:
+            settings["local_rate"] = float(value)
         return RunConfig(**settings)

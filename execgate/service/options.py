@@ -212,14 +212,15 @@ def shown(field: "dataclasses.Field[Any]", value: Any) -> str:
 
 
 def arguments_of(config: Any) -> list[str]:
-    """Return the flags that make another process' config the same, whatever its environment says."""
+    """Return the flags that make the config of a child, which has our environment, the same as ours."""
     words: list[str] = []
     for field in dataclasses.fields(config):
         flag, value = flag_of(field), getattr(config, field.name)
         if field.default is False:
             words.append(flag if value else flag.replace("--", "--no-", 1))
         elif field.metadata["repeatable"]:
-            words += [f"{flag}={shown(field, (item,))}" for item in value]
+            if value is not field.default:  # else neither a flag nor the environment said it, and nor shall we
+                words += [f"{flag}={shown(field, (item,))}" for item in value]
         elif value is not None:
             words.append(f"{flag}={shown(field, value)}")
     return words

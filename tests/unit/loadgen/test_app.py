@@ -34,8 +34,9 @@ def test_it_lists_its_commands(words: list[str], capsys: pytest.CaptureFixture[s
             "--url 'wss://h:0/ws': expected ws://HOST:PORT/PATH or wss:",
         ),
         (["find-capacity", "--junit", "x"], "--junit is for one run"),
-        (["find-capacity", "--var", "rate"], "--ingest and --var rate go together"),
-        (["find-capacity", "--ingest", "ipc://x"], "--ingest and --var rate go together"),
+        (["find-capacity", "--preset", "storm"], "--preset is for one run"),
+        (["find-capacity", "--var", "rate"], "--var rate: expected --ingest or --local"),
+        (["find-capacity", "--ingest", "ipc://x"], "--ingest is for --var rate"),
         (["find-capacity", "--var", "speed"], "--var 'speed': expected one of subscribers, rate, orders"),
         (["find-capacity", "--slo", "p99<50ms,p98"], "--slo 'p99<50ms,p98': expected NAME"),
         (["find-capacity", "--slo", "order.p99<1ms"], "--slo 'order.p99<1ms': about orders, and there is no"),
@@ -83,6 +84,12 @@ def test_a_trial_of_a_search_is_a_run_with_the_settings_of_the_search() -> None:
     assert trial.on_open == (b'{"a": "b c"}', b"-x")
     environment = {"EXECGATE_SUBSCRIBERS": "9", "EXECGATE_QUIET": "false"}
     assert _loaded(RunConfig, options.arguments_of(trial), environment) == trial
+
+
+def test_a_trial_that_starts_its_servers_is_told_no_url() -> None:
+    search = _loaded(CapacityConfig, ["--var", "rate", "--local", "publisher+1"])
+    assert search.trial(7, "07-7").local_rate == 7
+    assert _loaded(RunConfig, options.arguments_of(search.trial(7, "07-7"))) == search.trial(7, "07-7")
 
 
 def _loaded(config_class: type[T], words: Sequence[str], environment: Mapping[str, str] | None = None) -> T:

@@ -22,7 +22,8 @@ _NEWNET = 0x40000000  # CLONE_NEWNET of setns(2)
 _LINKS = ("bin", "sbin", "lib", "lib32", "lib64")
 _DATA = "/var/lib/execgate"
 
-# In a mount namespace of its own. Its own cgroup too: nspawn calls its child's `payload`, wherever it is.
+# In a mount namespace of its own, and as number 1 of a process namespace: nothing outlives it, whatever becomes of
+# us. Its own cgroup too: nspawn calls its child's `payload`, wherever it is.
 _BOOT = f"""\
 set -eu
 root=$1 name=$2 clone=$3 data_mib=$4
@@ -37,7 +38,7 @@ export SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1
 status=133 # what nspawn leaves a reboot to others with
 while [ "$status" -eq 133 ]; do
     status=0
-    setpriv --pdeathsig KILL systemd-nspawn -D "$root" --bind-ro=/usr --bind-ro="$clone:/mnt" \\
+    systemd-nspawn -D "$root" --bind-ro=/usr --bind-ro="$clone:/mnt" \\
         --register=no --keep-unit --private-network --console=pipe -b systemd.firstboot=off \\
         systemd.mask=systemd-networkd.service systemd.mask=systemd-networkd.socket || status=$?
 done
@@ -91,7 +92,8 @@ class Container:
 
     def start(self) -> None:
         """Boot it; return when its systemd takes commands."""
-        prefix = ("setpriv", "--pdeathsig", "KILL", "unshare", "-m", "--propagation", "private")
+        apart = ("--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "--mount-proc")
+        prefix = ("setpriv", "--pdeathsig", "KILL", "unshare", *apart)
         script = ("sh", "-c", _BOOT, "sh", str(self.root), self._name, str(self._clone), str(self._data_mib))
         with self._words.open("wb") as words:
             self._script = subprocess.Popen(
@@ -126,10 +128,14 @@ class Container:
             raise ProcessLookupError("no systemd runs in the container")
         return leader
 
+    def _find_nspawn(self) -> int | None:
+        return self._find_child(
+            self._find_child(self._script.pid if self._script else None, "sh"), "systemd-nspawn"
+        )
+
     def _find_leader(self) -> int | None:
         """Return the child of nspawn that executes systemd, not the one that prepares that."""
-        nspawn = self._find_child(self._script.pid if self._script else None, "systemd-nspawn")
-        return self._find_child(nspawn, "systemd")
+        return self._find_child(self._find_nspawn(), "systemd")
 
     @staticmethod
     def _find_child(parent: int | None, command: str) -> int | None:
@@ -202,17 +208,14 @@ class Container:
         """End it and everything in it, and remove its root; whatever state it is in."""
         script = self._script
         if script is not None and script.poll() is None:
-            nspawn, leader = self._find_child(script.pid, "systemd-nspawn"), self._find_leader()
+            nspawn = self._find_nspawn()
             if nspawn is not None:
                 os.kill(nspawn, signal.SIGTERM)  # an orderly halt
             try:
                 script.wait(15 if nspawn is not None else 0)
             except subprocess.TimeoutExpired:
-                script.kill()  # and nspawn with it
+                script.kill()  # and all in its namespace
                 script.wait()
-                with suppress(ProcessLookupError):
-                    if leader is not None:
-                        os.kill(leader, signal.SIGKILL)  # and all of its namespace with it
         for hierarchy in ("unified", "systemd", "."):
             for folder, _, _ in os.walk(Path("/sys/fs/cgroup", hierarchy, self._name), topdown=False):
                 with suppress(OSError):

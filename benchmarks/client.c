@@ -5,7 +5,7 @@
  * server: whatever stands around the data, it looks for "ts_us": and "seq": in a text frame. A compressed message is
  * counted and not looked into.
  *
- *   client HOST PORT CONNECTIONS SECONDS [option value]...
+ *   client HOST PORT[,PORT]... CONNECTIONS SECONDS [option value]...
  *     connect-rate N   new connections a second (default 2000)
  *     path P           default /ws
  *     say FILE         a line a connection: what it says once connected, texts separated by tabs
@@ -17,6 +17,8 @@
  *     log-orders 1     print "order ANSWERED_WALL_US LATENCY_US" for each answer
  *     intervals MS     print "interval WALL_US MESSAGES P99_US MAX_US SKIMMED_BYTES" every MS, for what came in it
  *     marks 1          print such a line when one comes on standard input, for what came since the last
+ *     stamps 1         such lines end with another P99_US and MAX_US, until the kernel had it: before this program waits
+ *                      for its core
  *     topic 1          connections take one topic: by "tseq", not "seq", is seen what is lost
  *     resume N         besides, what a connection says names the position ("seq") behind which it takes it again, where
  *                      up to N "tseq" and "seq" are the same: all is counted from the beginning, and "back SECONDS" is
@@ -74,12 +76,13 @@ static char **say; /* a line a connection */
 static uint64_t *expected; /* hashes of content, by seq modulo expected_count */
 static uint64_t expected_count;
 static char host[64];
-static int port;
+#define MOST_PORTS 16
+static int ports[MOST_PORTS], port_count; /* connections go to them in turn */
 
 static int counting, orders_closed, log_orders, deflate, stuck, slow, skimmed;
 static double orders_rate, connect_rate = 2000;
 static uint64_t interval_us;
-static int marks, one_topic, input_ended;
+static int marks, stamps, one_topic, input_ended;
 static uint64_t resume_to, begun_us;
 static int back; /* connections that have resume_to */
 static uint64_t messages, bytes, missing, duplicates, reordered, content_differs, closed_by_server;
@@ -93,8 +96,9 @@ static uint64_t seq_of[SEQS], hash_of[SEQS], first_us[SEQS], last_us[SEQS];
 static uint32_t seen[SEQS];
 
 #define BUCKETS 26000
-static struct histogram { uint64_t counts[BUCKETS], recorded; } all, interval;
+static struct histogram { uint64_t counts[BUCKETS], recorded; } all, interval, arrival;
 static uint64_t interval_skimmed;
+static uint64_t stamp_us; /* when the kernel had what was read last */
 
 static uint64_t now_us(clockid_t clock) {
     struct timespec t;
@@ -102,12 +106,16 @@ static uint64_t now_us(clockid_t clock) {
     return (uint64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
 }
 
-static void record(int64_t us) {
+static void add(struct histogram *to, int64_t us) {
     uint64_t v = us < 0 ? 0 : us > 0xffffffffLL ? 0xffffffffULL : (uint64_t)us;
     int shift = v < 2048 ? 0 : 64 - __builtin_clzll(v) - 11, bucket = shift * 1024 + (v >> shift);
-    all.counts[bucket]++;
-    all.recorded++;
-    if (interval_us || marks) { interval.counts[bucket]++; interval.recorded++; }
+    to->counts[bucket]++;
+    to->recorded++;
+}
+
+static void record(int64_t us) {
+    add(&all, us);
+    if (interval_us || marks) add(&interval, us);
 }
 
 static double percentile(const struct histogram *of, double percent) {
@@ -167,6 +175,7 @@ static void take_update(struct connection *c, const uint8_t *payload, size_t len
         messages++;
         bytes += length;
         record((int64_t)(wall_us - ts));
+        if (stamps) add(&arrival, (int64_t)(stamp_us - ts));
         if (c->last_seq) {
             if (seq > c->last_seq + 1) missing += seq - c->last_seq - 1;
             else if (seq == c->last_seq) duplicates++;
@@ -238,12 +247,14 @@ static size_t take_frames(struct connection *c, const uint8_t *data, size_t leng
     return at;
 }
 
+static int port_of(const struct connection *c) { return ports[(c - connections) % port_count]; }
+
 static void shake(struct connection *c) {
     char request[512];
     int n = snprintf(request, sizeof request,
         "GET %s HTTP/1.1\r\nHost: %s:%d\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
-        "%s%s\r\n", path, host, port, orders_closed || orders_rate || resume_to ? "Sec-WebSocket-Protocol: execgate.1\r\n" : "",
+        "%s%s\r\n", path, host, port_of(c), orders_closed || orders_rate || resume_to ? "Sec-WebSocket-Protocol: execgate.1\r\n" : "",
         deflate ? "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n" : "");
     if (send(c->fd, request, n, MSG_NOSIGNAL) != n) { die(c); return; }
     c->state = SHAKING;
@@ -278,11 +289,27 @@ static void read_slowly(uint64_t now) {
     }
 }
 
+/* recv, which notes when the kernel had the end of it. */
+static ssize_t recv_stamped(int fd, void *to, size_t size) {
+    char control[CMSG_SPACE(sizeof(struct timespec))];
+    struct iovec part = {to, size};
+    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
+    ssize_t n = recvmsg(fd, &message, 0);
+    struct cmsghdr *c = n > 0 ? CMSG_FIRSTHDR(&message) : NULL;
+    if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_TIMESTAMPNS) {
+        struct timespec t;
+        memcpy(&t, CMSG_DATA(c), sizeof t);
+        stamp_us = (uint64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
+    } else if (n > 0) stamp_us = now_us(CLOCK_REALTIME); /* not on the socket's first bytes */
+    return n;
+}
+
 static void read_from(struct connection *c) {
     if (c->state == OPEN && c->kind == SKIMMED) { skim(c); return; }
     size_t held = c->rest_length;
     if (held) memcpy(buffer, c->rest, held);
-    ssize_t n = recv(c->fd, buffer + held, sizeof buffer - held - 1, 0);
+    size_t room = sizeof buffer - held - 1;
+    ssize_t n = stamps ? recv_stamped(c->fd, buffer + held, room) : recv(c->fd, buffer + held, room, 0);
     if (n <= 0) { if (n == 0 || (errno != EAGAIN && errno != EINTR)) die(c); return; }
     uint64_t wall_us = now_us(CLOCK_REALTIME);
     size_t length = held + n, used = 0;
@@ -327,7 +354,8 @@ static void begin(struct connection *c) {
     int one = 1, small = SMALL_BUFFER;
     setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     if (c->kind == STUCK || c->kind == SLOW) setsockopt(c->fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
-    struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(port)};
+    if (stamps) setsockopt(c->fd, SOL_SOCKET, SO_TIMESTAMPNS, &one, sizeof one);
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(port_of(c))};
     inet_pton(AF_INET, host, &a.sin_addr);
     c->state = CONNECTING;
     struct epoll_event e = {.events = EPOLLOUT, .data.ptr = c};
@@ -336,10 +364,13 @@ static void begin(struct connection *c) {
 }
 
 static void tell_interval(void) {
-    printf("interval %llu %llu %.0f %.0f %llu\n", (unsigned long long)now_us(CLOCK_REALTIME),
+    printf("interval %llu %llu %.0f %.0f %llu", (unsigned long long)now_us(CLOCK_REALTIME),
            (unsigned long long)interval.recorded, percentile(&interval, 99), percentile(&interval, 100),
            (unsigned long long)interval_skimmed);
+    if (stamps) printf(" %.0f %.0f", percentile(&arrival, 99), percentile(&arrival, 100));
+    printf("\n");
     memset(&interval, 0, sizeof interval);
+    memset(&arrival, 0, sizeof arrival);
     interval_skimmed = 0;
 }
 
@@ -421,6 +452,11 @@ static void read_lines(const char *name) { /* into say: one for each connection 
     fclose(file);
 }
 
+static void read_ports(const char *list) {
+    for (const char *at = list; at && port_count < MOST_PORTS; at = (at = strchr(at, ',')) ? at + 1 : NULL)
+        ports[port_count++] = atoi(at);
+}
+
 static void read_hashes(const char *list) { /* into expected */
     for (const char *at = list; *at; at += *at == ',') {
         expected = realloc(expected, (expected_count + 1) * sizeof *expected);
@@ -441,6 +477,7 @@ static void read_option(const char *name, const char *value) {
     else if (!strcmp(name, "log-orders")) log_orders = atoi(value);
     else if (!strcmp(name, "intervals")) interval_us = atoi(value) * 1000;
     else if (!strcmp(name, "marks")) marks = atoi(value);
+    else if (!strcmp(name, "stamps")) stamps = atoi(value);
     else if (!strcmp(name, "topic")) one_topic = atoi(value);
     else if (!strcmp(name, "resume")) resume_to = counting = atoi(value);
     else if (!strcmp(name, "stuck")) stuck = atoi(value);
@@ -452,7 +489,7 @@ static void read_option(const char *name, const char *value) {
 int main(int argc, char **argv) {
     if (argc < 5) { fprintf(stderr, "usage: client HOST PORT CONNECTIONS SECONDS [option value]...\n"); return 2; }
     snprintf(host, sizeof host, "%s", argv[1]);
-    port = atoi(argv[2]);
+    read_ports(argv[2]);
     wanted = atoi(argv[3]);
     double seconds = atof(argv[4]), behind_us = 0, cpu_before_s = 0;
     for (int i = 5; i + 1 < argc; i += 2) read_option(argv[i], argv[i + 1]);

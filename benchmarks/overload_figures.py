@@ -15,13 +15,18 @@ _NORMAL_US = 10_000  # a p99 up to it is normal, whatever it was before
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """What came in the tenth of a second that ended at `wall_us`; latencies are those of the measured ones."""
+    """What came in the tenth of a second that ended at `wall_us`; latencies are those of the measured ones.
+
+    `arrived_p99_us` and `arrived_max_us` are until the kernel had it, where the client notes that (`stamps`).
+    """
 
     wall_us: int
     measured: int
     p99_us: float
     max_us: float
     skimmed_bytes: int
+    arrived_p99_us: float = 0
+    arrived_max_us: float = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +49,10 @@ class Phases:
 def intervals_in(lines: Iterable[str]) -> list[Interval]:
     """Read the client's `interval` lines."""
     found = [line.split(" ")[1:] for line in lines if line.startswith("interval ")]
-    return [Interval(int(wall), int(n), float(p99), float(most), int(size)) for wall, n, p99, most, size in found]
+    return [
+        Interval(int(wall), int(n), float(p99), float(most), int(size), *map(float, arrived))
+        for wall, n, p99, most, size, *arrived in found
+    ]
 
 
 def answers_in(lines: Iterable[str]) -> list[OrderAnswer]:

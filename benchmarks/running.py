@@ -206,7 +206,7 @@ def feeder_command(work: Work, schedule: Sequence[tuple[float, float]], *road: s
 def client_command(
     server: Server,
     work: Work,
-    port: int,
+    port: int | str,
     seconds: float,
     folder: Path,
     *options: str,
@@ -214,7 +214,8 @@ def client_command(
 ) -> list[str]:
     """Return the command line of the client; what connections say is written to `folder`.
 
-    The execs of updates are `contents` in turn, or else those that the feeder makes of `work`.
+    Several ports, separated by commas, are those of several servers, to which connections go in turn. The execs of
+    updates are `contents` in turn, or else those that the feeder makes of `work`.
     """
     if contents is None:
         contents = contents_of(work.size, work.rows)

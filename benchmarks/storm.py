@@ -13,10 +13,10 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from benchmarks.case import Case, Column
@@ -61,6 +61,7 @@ class Storm(Work):
         behind: updates that each of them lacks, or up to `_SPREAD` more.
         is_new: whether the gateway has started after these updates, so that its ring has none of them.
         journal: whether the publisher has its history in a journal, or in memory.
+        gateways: how many share the core, and all clients in turn.
     """
 
     clients: int = 10_000
@@ -68,6 +69,7 @@ class Storm(Work):
     behind: int = _BEHIND
     is_new: bool = False
     journal: bool = False
+    gateways: int = 1
 
 
 def measure(server: Server, work: Work) -> Figures:
@@ -87,10 +89,13 @@ def measure(server: Server, work: Work) -> Figures:
         newest = work.behind + _SPREAD
         if work.is_new:
             source.publish(_AWAY, newest)
-        port = free_port()
-        command = [*server.command(port), "--feed", facts["pub"], "--replay", facts["replay"]]
-        gateway = stack.enter_context(process([*command, *work.flags], SERVER_CORE))
-        await_ready(gateway)
+        gateways: dict[int, Process] = {}
+        for _ in range(work.gateways):
+            port = free_port()
+            command = [*server.command(port), "--feed", facts["pub"], "--replay", facts["replay"], *work.flags]
+            gateways[port] = stack.enter_context(process(command, SERVER_CORE))
+            await_ready(gateways[port])
+        ports = ",".join(map(str, gateways))
         if not work.is_new:
             source.publish(_AWAY, newest)
         live_folder, storm_folder = folder / "live", folder / "storm"
@@ -98,31 +103,37 @@ def measure(server: Server, work: Work) -> Figures:
         storm_folder.mkdir()
         most_s = 2 * work.seconds + WARM_S + _STORM_WITHIN_S
         contents = [_exec(_LIVE, work.size)]
-        command = client_command(
-            server, work, port, most_s, live_folder, "marks", "1", "topic", "1", contents=contents
-        )
+        noted = ("marks", "1", "stamps", "1", "topic", "1")
+        command = client_command(server, work, ports, most_s, live_folder, *noted, contents=contents)
         live = stack.enter_context(process(command, CLIENT_CORE, stdin=subprocess.PIPE))
         await_line(live, "connected", _CONNECT_WITHIN_S)
         stack.enter_context(source.ticking(work.rate))
         await_line(live, "start", WARM_S + 5)
-        watch = stack.enter_context(Watch(port, gateway.pid, (live.pid, publisher_pid), paths=()))
+        watches = [
+            stack.enter_context(Watch(port, gateway.pid, (live.pid, publisher_pid), paths=()))
+            for port, gateway in gateways.items()
+        ]
         phases = _Phases(live)
         time.sleep(work.seconds)
         phases.next()
-        replays_before = gateway_stats(port)["pages_fetched"]
-        command = _storm_command(server, work, port, storm_folder, facts["epoch"], newest)
+        replays_before = _pages_fetched(gateways)
+        command = _storm_command(server, work, ports, storm_folder, facts["epoch"], newest)
         storm = stack.enter_context(process(command, CLIENT_CORE, stdin=subprocess.PIPE))
         phases.begin()
         back_s = _await_back(storm)
         phases.next()
-        replays = gateway_stats(port)["pages_fetched"] - replays_before
+        replays = _pages_fetched(gateways) - replays_before
         phases.begin()
         time.sleep(work.seconds)
         phases.next()
         last = source.publish(_AWAY, _LAST)
-        while (stats := gateway_stats(port))["feed"]["seq"] < last:
-            time.sleep(0.01)
-        watch.stop()
+        closes = Counter[str]()
+        for port in gateways:
+            while (stats := gateway_stats(port))["feed"]["seq"] < last:
+                time.sleep(0.01)
+            closes += stats["closes"]
+        for watch in watches:
+            watch.stop()
         ours, theirs = _figures(live), _figures(storm)
     before, during, after = phases.found
     pages = math.ceil(newest / PAGE_UPDATES)
@@ -137,17 +148,25 @@ def measure(server: Server, work: Work) -> Figures:
         "max_before_us": before.max_us,
         "max_during_us": during.max_us,
         "slower": during.p99_us / before.p99_us,
+        "arrived_before_us": before.arrived_p99_us,
+        "arrived_during_us": during.arrived_p99_us,
+        "arrived_after_us": after.arrived_p99_us,
+        "arrived_slower": during.arrived_p99_us / before.arrived_p99_us,
         "live_during": during.measured,
         "failed": theirs["failed"] + ours["failed"],
         "wrong": sum(each[key] for each in (ours, theirs) for key in exact) + abs(owed - theirs["messages"]),
         "replays": replays,
-        "replays_a_page": replays / pages,
-        "rss_before": watch.samples[0].rss,
-        "rss_peak": max(each.rss for each in watch.samples),
-        "server_cpu_s": (watch.samples[-1].server_ns - watch.samples[0].server_ns) / 1e9,
-        "closes": stats["closes"],
+        "replays_a_page": replays / pages / len(gateways),
+        "rss_before": sum(watch.samples[0].rss for watch in watches),
+        "rss_peak": sum(max(each.rss for each in watch.samples) for watch in watches),
+        "server_cpu_s": sum(watch.samples[-1].server_ns - watch.samples[0].server_ns for watch in watches) / 1e9,
+        "closes": dict(closes),
         "void": differs(ours) or differs(theirs),
     }
+
+
+def _pages_fetched(ports: Iterable[int]) -> int:
+    return sum(gateway_stats(port)["pages_fetched"] for port in ports)
 
 
 def _exec(symbol: str, size: int) -> str:
@@ -225,7 +244,7 @@ def _position(index: int) -> int:
     return index % _SPREAD + 1
 
 
-def _storm_command(server: Server, work: Storm, port: int, folder: Path, epoch: str, newest: int) -> list[str]:
+def _storm_command(server: Server, work: Storm, ports: str, folder: Path, epoch: str, newest: int) -> list[str]:
     def say(index: int) -> list[str]:
         since = {"epoch": epoch, "seq": _position(index)}
         asked = {"topics": [f"ex.{_AWAY}."], "since": since}
@@ -235,7 +254,7 @@ def _storm_command(server: Server, work: Storm, port: int, folder: Path, epoch: 
     contents = [_exec(_AWAY, work.size)]
     most_s = 2 * _STORM_WITHIN_S
     command = client_command(
-        server, storming, port, most_s, folder, "topic", "1", "resume", str(newest), contents=contents
+        server, storming, ports, most_s, folder, "topic", "1", "resume", str(newest), contents=contents
     )
     return ["chrt", "--idle", "0", *command]
 
@@ -264,9 +283,11 @@ def _figures(client: Process) -> Figures:
     raise RuntimeError(f"a client ended without figures: {client.args!r}")
 
 
-def _work(*, connections: int = 1_000, rate: int = 20, is_new: bool = False, journal: bool = False) -> Storm:
-    say = partial(take_only, [f"ex.{_LIVE}."])
-    return Storm(connections, rate, 6, say=lambda _index: say(), is_new=is_new, journal=journal)
+def _work(
+    connections: int = 1_000, rate: int = 20, *, is_new: bool = False, journal: bool = False, gateways: int = 1
+) -> Storm:
+    said = take_only([f"ex.{_LIVE}."])
+    return Storm(connections, rate, 6, say=lambda _index: said, is_new=is_new, journal=journal, gateways=gateways)
 
 
 STORM = Case(
@@ -279,9 +300,12 @@ STORM = Case(
         Column("p99_during_us", "live p99 during, ms", "{:.2f}", 1000),
         Column("slower", "during / before"),
         Column("p99_after_us", "live p99 after, ms", "{:.2f}", 1000),
+        Column("arrived_before_us", "in the kernel: p99 before, ms", "{:.2f}", 1000),
+        Column("arrived_during_us", "p99 during, ms", "{:.2f}", 1000),
+        Column("arrived_slower", "during / before"),
         Column("max_during_us", "live max during, ms", "{:.1f}", 1000),
         Column("replays", "replays of the publisher's", "{:.0f}"),
-        Column("replays_a_page", "replays a page", "{:.0f}"),
+        Column("replays_a_page", "replays a page and gateway", "{:.0f}"),
         Column("failed", "not connected", "{:.0f}"),
         Column("wrong", "lost, doubled or closed", "{:.0f}"),
         Column("rss_before", "memory before, MiB", "{:,.0f}", 1 << 20),
@@ -294,6 +318,7 @@ STORM = Case(
         "memory": _work(is_new=True),
         "journal": _work(is_new=True, journal=True),
         "ring, 200 x 100/s": _work(connections=200, rate=100),
+        "journal, 2 gateways": _work(is_new=True, journal=True, gateways=2),
     },
     note=f"""\
 Live are 1,000 x 20 updates/s of 500 B, or what the row says. Then 10,000 clients connect as fast as they can, each
@@ -301,8 +326,10 @@ with a `since` that lies {_BEHIND:,} to {_BEHIND + _SPREAD - 1:,} updates back, 
 In `ring` the gateway's ring has it; in `memory` and `journal` the gateway has started later, so that all of it
 comes from the publisher, who has it in memory or in its journal: in pages of {PAGE_UPDATES} updates. Who comes
 back takes a topic of its own, so that what is live is fanned out to as many as before. All are back when each has
-the newest update, counted from the first attempt to connect; p99 during is until then. At the end three updates
-come to all of them, and the streams are compared with what each was owed.""",
+the newest update, counted from the first attempt to connect; p99 during is until then. "In the kernel" is when the
+kernel had it for the client (SO_TIMESTAMPNS), which leaves out how long that waits for its core. At the end three
+updates come to all of them, and the streams are compared with what each was owed. Two gateways share the core, and
+all clients in turn.""",
     reference="",
     measure=measure,
 )

@@ -69,17 +69,21 @@ def test_compressed_messages_are_counted_as_they_come() -> None:
 
 
 @needs_machine
-@pytest.mark.parametrize("is_new", [False, True], ids=["from the ring", "older than the ring"])
+@pytest.mark.parametrize("is_new", [False, True], ids=["from the ring", "older than the rings of two"])
 def test_a_storm_gets_all_that_it_is_owed_once_and_costs_the_publisher_one_replay_of_each_page(
     is_new: bool,
 ) -> None:
     """Hundreds resume at once, beside who is live; a gateway that has just started has none of it in its ring."""
     said = take_only(["ex.LIVE."])
-    work = Storm(20, 50, 0.5, say=lambda _index: said, clients=400, is_new=is_new, journal=is_new)
+    gateways = 2 if is_new else 1
+    work = Storm(
+        20, 50, 0.5, say=lambda _index: said, clients=400, is_new=is_new, journal=is_new, gateways=gateways
+    )
     figures = storm.measure(SERVERS[OURS], work)
     assert (figures["failed"], figures["wrong"], figures["void"]) == (0, 0, "")
     assert figures["replays_a_page"] == is_new
     assert figures["live_during"] > 0
+    assert 0 < figures["arrived_during_us"] <= figures["p99_during_us"]
 
 
 @needs_machine

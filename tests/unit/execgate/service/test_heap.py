@@ -45,6 +45,17 @@ def test_nothing_is_seen_once_stopped() -> None:
     assert heap.longest_pause_s == 0
 
 
+def test_young_objects_are_collected_in_small_parts_while_it_watches() -> None:
+    before = gc.get_threshold()
+    heap = Heap()
+    heap.start()
+    youngest, middle, oldest = gc.get_threshold()
+    heap.stop()
+    assert youngest * (middle + 1) < 3_000, "of what is collected at once without the oldest"
+    assert youngest * middle * oldest <= 70_000, "the oldest no less often than by default"
+    assert gc.get_threshold() == before
+
+
 def test_a_ramp_is_frozen_and_a_trickle_is_not(heap: Heap) -> None:
     before = gc.get_freeze_count()
     parts = [Part() for _ in range(1_000)]

@@ -14,6 +14,7 @@ from websockets.sync.server import Server, ServerConnection, serve
 
 from loadgen.core.summary import Summary
 from loadgen.run_folder import StoredRun
+from tests.harness import wait_until
 from tests.integration.test_loadgen_run import STATUS, load, read, run
 
 DELAY_MS = 300
@@ -107,7 +108,7 @@ def test_socket_io_is_answered_its_pings_and_its_latency_is_measured(tmp_path: P
     with foreign(messages, ["40"]) as server:
         how = ("--seq-regex", r'"n":(\d+)', "--ts-regex", r'"at":(\d+)')
         told, _ = told_of(server.url, tmp_path, *how, "--on-open", "40", "--reply", "2=3")
-        assert server.heard == ["3", "3"]
+        wait_until(lambda: server.heard == ["3", "3"], "each client has answered")
     latencies = Summary(StoredRun(tmp_path / "a").records()).histogram("delivery_us")
     assert latencies.count == 60
     assert (latencies.percentile(1) or 0) / 1000 >= DELAY_MS - 1

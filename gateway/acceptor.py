@@ -105,6 +105,7 @@ class Acceptor:
 
     Attributes:
         give_way: called before each connection: whoever is served already goes first.
+        is_kept: whether systemd holds the listener too: who waits there when we go waits for the next gateway.
     """
 
     def __init__(
@@ -121,6 +122,7 @@ class Acceptor:
         self._admission = admission
         self._counters = counters
         self.give_way: Callable[[], None] = lambda: None
+        self.is_kept = False
         self._exchanges = 0
         self._listening = False
         self._closed = False
@@ -135,8 +137,8 @@ class Acceptor:
 
     @property
     def waiting(self) -> int:
-        """Connections in the kernel's queue, which nobody has accepted; 0 once it is closed."""
-        return 0 if self._closed else waiting(self._listener)
+        """Connections in the kernel's queue that nobody will accept but us; 0 once it is closed."""
+        return 0 if self._closed or self.is_kept else waiting(self._listener)
 
     def start(self) -> None:
         """Begin to accept on the running loop."""

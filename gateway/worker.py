@@ -120,13 +120,15 @@ class Worker:
         self._front = Front(
             self._site, pages, _policy(config), config.allowed_origin, config.max_connections, self._admission
         )
+        passed = systemd.passed_listener(os.environ)
+        self._is_passed = passed is not None
         self._listener = listen(
             "--listen",
             config.listen,
             share_port=config.share_port,
             user_timeout_s=config.idle_s,
             send_buffer_bytes=config.send_buffer_kib * _KIB,
-            passed=systemd.passed_listener(os.environ),
+            passed=passed,
         )
         self._feed = Feed(config.feed, config.zmq_hwm, config.feed_stale_s, self._recovery, fanout, curve)
 
@@ -150,6 +152,7 @@ class Worker:
             admission=self._admission,
             certificate=self._certificate,
         )
+        acceptor.is_kept = self._is_passed
         acceptor.give_way = self._feed.give_way
         self._lag.start()
         self._heap.start()

@@ -200,6 +200,24 @@ def test_who_waits_in_the_kernel_when_the_listener_closes_is_counted_once_and_is
     asyncio.run(play())
 
 
+def test_who_waits_in_a_listener_that_systemd_keeps_is_left_to_the_next_gateway() -> None:
+    async def play() -> None:
+        scene = Scene(max_exchanges=3)
+        scene.acceptor.is_kept = True
+        with scene.listener.dup() as kept:
+            scene.connect(8)
+            await scene.settle()
+            assert scene.acceptor.waiting == 0
+            scene.acceptor.close()
+            assert scene.counters.refused["unaccepted"] == 0
+            kept.settimeout(5)
+            for _ in range(5):
+                kept.accept()[0].close()
+        scene.close()
+
+    asyncio.run(play())
+
+
 def test_before_a_drain_all_who_wait_are_taken_as_fast_as_the_bound_of_exchanges_lets(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

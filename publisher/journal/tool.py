@@ -203,11 +203,17 @@ def _verify(connection: sqlite3.Connection, directory: Path) -> int:
         return EXIT_FAILED
     ceiling = read_ceiling(directory)
     last = epochs(connection)[-1]  # read after the ceiling: meanwhile more may have been committed
-    if ceiling is None or ceiling.epoch != last.epoch or ceiling.published > last.last:
-        print(f"{directory}: {CEILING}: does not fit the journal, which ends at seq {last.last}: {ceiling}")
-        return EXIT_FAILED
     print(f"{checked} updates are whole, checked in {time.monotonic() - began_s:.1f} s")
-    return EXIT_OK
+    if ceiling is not None and ceiling.epoch == last.epoch and ceiling.published <= last.last:
+        return EXIT_OK
+    which = (
+        "is missing or damaged, as in a copy"
+        if ceiling is None
+        else f"says seq {ceiling.published} of epoch {epoch_text(ceiling.epoch)}, "
+        f"and the journal ends at seq {last.last} of epoch {epoch_text(last.epoch)}"
+    )
+    print(f"{directory}: {CEILING} {which}: a publisher that starts here begins a new epoch")
+    return EXIT_FAILED
 
 
 def _updates(connection: sqlite3.Connection, of: Epoch, first: int, last: int) -> Iterator[Update | str]:

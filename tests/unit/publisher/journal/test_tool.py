@@ -66,8 +66,14 @@ def test_verify_passes_a_whole_journal_and_names_what_is_wrong(
         connection.commit()
         connection.close()
     assert tool.main(["verify", str(tmp_path)]) == 0
+    capsys.readouterr()
     (tmp_path / "ceiling").unlink()
     assert tool.main(["verify", str(tmp_path)]) == 1
+    whole, missing = capsys.readouterr().out.splitlines()
+    assert whole.startswith("8 updates are whole")
+    assert missing.endswith(
+        "ceiling is missing or damaged, as in a copy: a publisher that starts here begins a new epoch"
+    )
 
 
 def test_verify_finds_a_tseq_that_skips_and_a_payload_that_contradicts_its_row(

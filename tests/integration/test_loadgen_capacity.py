@@ -76,7 +76,10 @@ def test_updates_are_pushed_at_the_rate_that_is_searched_for(tmp_path: Path) -> 
     load = ("--var", "rate", "--ingest", ingest, "--subscribers", "2", "--start", "200", "--most", "200")
     with serving(tmp_path, "--source", "ingest", "--ingest", ingest) as url:
         told, _, words = find(url, tmp_path, *load, "--slo", "lost==0,p50<30s")
+    assert told["trials"][0]["value"] == 200
     for one in told["trials"]:
+        if one["value"] < 50:
+            continue  # a search on a busy machine comes to rates of which half a second sees nothing
         delivered_per_s = one["rates"]["delivered_per_s"]
         assert delivered_per_s > one["value"] / 2, f"somebody pushes, however busy the machine is: {words}"
         if one["outcome"] == "held":  # two subscribers; half a second is short, and its edges count

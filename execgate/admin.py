@@ -34,6 +34,8 @@ def main(arguments: Sequence[str]) -> int:
             peer.connect(options.path)
             if options.command == "sessions":
                 return _show_sessions(_pages(peer), as_json=options.json)
+            if options.command == "slowest":
+                return _show_sessions(iter([_ask(peer, {"do": "slowest"})]), as_json=options.json)
             request: dict[str, Any] = {"do": options.command}
             if options.command == "kick":
                 request["id"] = options.id
@@ -42,6 +44,22 @@ def main(arguments: Sequence[str]) -> int:
             return _show(_ask(peer, request), as_json=options.json)
     except OSError as error:
         raise UsageError(f"{options.path}: {error.strerror or error}; is it the --admin of a daemon?") from None
+
+
+def slowest_of(path: str, timeout_s: float) -> list[dict[str, Any]]:
+    """Return the sessions for whom the most waits, of the gateway at an admin socket.
+
+    Raises:
+        OSError: nobody answers there.
+        ValueError: what answers is no gateway.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as peer:
+        peer.settimeout(timeout_s)
+        peer.connect(path)
+        answer = _ask(peer, {"do": "slowest"})
+    if "error" in answer:
+        raise ValueError(answer["error"])
+    return list(answer["sessions"])
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -56,6 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     kick = "close a session with 1008"
     commands.add_parser("sessions", help="who is connected, how, since when, and what waits for them")
+    commands.add_parser("slowest", help="the ten for whom the most waits, the first of them first")
     commands.add_parser("kick", help=kick, description=kick).add_argument("id", metavar="ID", type=int)
     level = commands.add_parser("log-level", help="change it until the next start, reload or change")
     level.add_argument("level", choices=LOG_LEVELS)

@@ -1,7 +1,7 @@
 """What an operator can do with sessions at the admin socket: see them, page by page, and close one."""
 
 import time
-from heapq import nsmallest
+from heapq import nlargest, nsmallest
 from typing import Any
 
 from execgate.service.admin import Request, Verb
@@ -10,6 +10,7 @@ from gateway.connection import Connection
 from gateway.keepalive import Keepalive
 
 PAGE = 200
+SLOWEST = 10
 TOPICS_SHOWN = 5
 """Of a subscription, which may have 1,000; `topics_left_out` tells the others."""
 
@@ -25,6 +26,12 @@ def verbs(keepalive: Keepalive) -> dict[str, Verb]:
         last = number_of(page[-1]) if len(page) == PAGE else None
         return {"sessions": [_told(connection, now_s) for connection in page], "next": last}
 
+    def slowest(_request: Request) -> dict[str, Any]:
+        behind = (each for each in keepalive.connections() if each.outbound.backlog_bytes)
+        most = nlargest(SLOWEST, behind, key=lambda each: each.outbound.backlog_bytes)
+        now_s = time.monotonic()
+        return {"sessions": [_told(connection, now_s) for connection in most]}
+
     def kick(request: Request) -> dict[str, Any]:
         number = _whole_number(request, "id", None)
         for connection in keepalive.connections():
@@ -33,7 +40,7 @@ def verbs(keepalive: Keepalive) -> dict[str, Verb]:
                 return {"kicked": number, "session": connection.session_name}
         raise ValueError(f"id {number}: no such session; it may have left")
 
-    return {"sessions": sessions, "kick": kick}
+    return {"sessions": sessions, "slowest": slowest, "kick": kick}
 
 
 def number_of(connection: Connection) -> int:

@@ -11,7 +11,7 @@ from execgate.service import options
 from execgate.service.exits import EXIT_FAILED, EXIT_OK
 from execgate.service.terminal import Terminal
 from execgate.top.config import TopConfig
-from execgate.top.scrape import Scraper
+from execgate.top.scrape import Scraper, slowest
 from execgate.top.view import Row, rows, screen
 
 PROGRAM = "execgate top"
@@ -39,6 +39,9 @@ def main(arguments: Sequence[str]) -> int:
         time.sleep(config.interval)
         after = scraper.look()
         found = rows(before, after)
+        if config.admin:
+            found["slowest"], silent = slowest(config.admin)
+            found["silent"] += silent
         before = after
         if config.json:
             terminal.write(json.dumps(found) + "\n")

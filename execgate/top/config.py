@@ -32,6 +32,12 @@ class TopConfig:
         metavar="URL",
         repeatable=True,
     )
+    admin: tuple[str, ...] = option(
+        (),
+        "a gateway's --admin socket, whose slowest consumers are shown; may be given several times",
+        metavar="PATH",
+        repeatable=True,
+    )
     interval: float = option(2.0, "seconds between two looks", parse=positive_number, metavar="S")
     once: bool = option(False, "look twice, one interval apart, print one table and end")
     json: bool = option(False, "print a JSON object a look instead of the table, for programs")

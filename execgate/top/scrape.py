@@ -6,7 +6,8 @@ import urllib.request
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from execgate.top.view import Look
+from execgate.admin import slowest_of
+from execgate.top.view import Look, Row
 
 TIMEOUT_S = 2.0
 MAX_BYTES = 4 * 1024 * 1024
@@ -24,6 +25,18 @@ class Scraper:
     def look(self) -> list[Look]:
         """Return what each said, in their order; takes no longer than `TIMEOUT_S` and a little."""
         return list(self._threads.map(scrape, self._urls))
+
+
+def slowest(paths: Sequence[str]) -> tuple[list[Row], list[Row]]:
+    """Return the sessions for whom the most waits, of all admin sockets, and which of those do not answer."""
+    found: list[Row] = []
+    silent: list[Row] = []
+    for path in paths:
+        try:
+            found += [{"gateway": path, **session} for session in slowest_of(path, TIMEOUT_S)]
+        except (OSError, ValueError) as error:
+            silent.append({"name": path, "why": getattr(error, "strerror", None) or str(error)})
+    return found, silent
 
 
 def scrape(url: str) -> Look:

@@ -2,15 +2,17 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from execgate.measure.buckets import BOUNDS_S
 
 Samples = Mapping[tuple[str, str], float]
 """(name, the label's value or "") -> value."""
-Row = dict[str, float | str | None]
+Row = dict[str, Any]
 
 OVER_S = 1_000_000.0
 """Stands for a duration over the last bound, 10 s: JSON knows no infinity."""
+SLOWEST_SHOWN = 10
 _GATEWAY, _PUBLISHER = "execgate_gateway_", "execgate_publisher_"
 
 
@@ -94,6 +96,8 @@ def screen(found: Mapping[str, Sequence[Row]], width: int) -> list[str]:
     for title, kind, columns in (("gateway", "gateways", _OF_GATEWAY), ("publisher", "publishers", _OF_PUBLISHER)):
         if found[kind]:
             lines += [*_table(title, found[kind], columns), ""]
+    if slow := sorted(found.get("slowest", ()), key=lambda row: -row["queued_bytes"])[:SLOWEST_SHOWN]:
+        lines += [*_table("slowest consumers", [{**row, "name": row["session"]} for row in slow], _OF_SESSION), ""]
     lines += [f"{row['name']}: {row['why']}" for row in found["silent"]]
     return [line[:width].rstrip() for line in lines]
 
@@ -110,8 +114,8 @@ def _table(title: str, of: Sequence[Row], columns: "Sequence[Column]") -> list[s
     ]
 
 
-def _text(value: float | str | None, show: Callable[[float], str]) -> str:
-    return "-" if value is None or isinstance(value, str) else show(value)
+def _text(value: Any, show: Callable[[Any], str]) -> str:
+    return "-" if value is None else show(value)
 
 
 def _count(value: float) -> str:
@@ -131,7 +135,7 @@ def _percent(value: float) -> str:
 
 
 Figure = Callable[[Between], float | None]
-Column = tuple[str, Figure, str, Callable[[float], str]]
+Column = tuple[str, Figure, str, Callable[[Any], str]]
 """Key for programs, figure, heading, how it is shown."""
 
 
@@ -147,6 +151,18 @@ def _p99(name: str) -> Figure:
     return lambda between: between.p99(name)
 
 
+_OF_SESSION: "tuple[Column, ...]" = tuple(
+    (key, lambda _between: None, heading, show)
+    for key, heading, show in (
+        ("address", "address", str),
+        ("mode", "mode", str),
+        ("age_s", "age s", _count),
+        ("queued_updates", "waiting", _count),
+        ("queued_bytes", "KiB", lambda size: f"{size / 1024:,.0f}"),
+        ("dropped", "dropped", _count),
+        ("conflated", "merged", _count),
+    )
+)
 _OF_PROCESS: tuple[Column, ...] = (
     ("cpu_cores", _rate("process_cpu_seconds_total"), "cpu", _percent),
     ("rss_bytes", _now("process_resident_memory_bytes"), "MiB", _mib),

@@ -74,3 +74,24 @@ def test_a_publisher_has_one_and_what_the_killed_one_left_is_taken(tmp_path: Pat
         assert admin(path, "log-level", "debug") == (0, "level: debug\n")
         assert admin(path, "sessions") == (1, "error: do 'sessions': expected one of dump, log-level\n")
         assert publisher.stop() == 0
+
+
+def test_top_shows_for_whom_the_most_waits_and_a_socket_that_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "gateway.admin"
+    flags = ("--admin", str(path), "--metrics", "127.0.0.1:0", "--outbound-kib", "16384")
+    with scripted(*flags) as (gateway, feed), gateway.raw() as stuck, gateway.client() as quick:
+        quick.subscribe()
+        stuck.send("subscribe-execs", {"mode": "all"})
+        stuck.receive_event("subscribed")
+        feed.updates(40, padding=200_000)
+        quick.seqs(40)
+        words = ("--once", "--interval", "0.1", "--url", gateway.facts["metrics"], "--admin", str(path))
+        with running("top", *words, "--json") as top:
+            assert top.wait() == 0
+        (slow,) = json.loads(top.stdout[-1])["slowest"]
+        assert slow["queued_bytes"] > 100_000
+        assert as_json(path, "slowest")["sessions"][0]["session"] == slow["session"]
+        with running("top", *words, "--admin", str(tmp_path / "none")) as top:
+            assert top.wait() == 1
+        assert any(line.startswith(slow["session"]) for line in top.stdout)
+        assert top.stdout[-1] == f"{tmp_path / 'none'}: No such file or directory"

@@ -4,6 +4,7 @@ import argparse
 import json
 import socket
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from execgate.service.exits import EXIT_FAILED, EXIT_OK
@@ -29,9 +30,7 @@ def main(arguments: Sequence[str]) -> int:
     """
     options = _parser().parse_args(arguments)
     try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as peer:
-            peer.settimeout(_TIMEOUT_S)
-            peer.connect(options.path)
+        with _connected(options.path, _TIMEOUT_S) as peer:
             if options.command == "sessions":
                 return _show_sessions(_pages(peer), as_json=options.json)
             if options.command == "slowest":
@@ -53,9 +52,7 @@ def slowest_of(path: str, timeout_s: float) -> list[dict[str, Any]]:
         OSError: nobody answers there.
         ValueError: what answers is no gateway.
     """
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as peer:
-        peer.settimeout(timeout_s)
-        peer.connect(path)
+    with _connected(path, timeout_s) as peer:
         answer = _ask(peer, {"do": "slowest"})
     if "error" in answer:
         raise ValueError(answer["error"])
@@ -82,6 +79,14 @@ def _parser() -> argparse.ArgumentParser:
     for command in commands.choices.values():
         command.add_argument("--json", action="store_true", help="as JSON, for programs")
     return parser
+
+
+@contextmanager
+def _connected(path: str, timeout_s: float) -> Iterator[socket.socket]:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as peer:
+        peer.settimeout(timeout_s)
+        peer.connect(path)
+        yield peer
 
 
 def _ask(peer: socket.socket, request: dict[str, Any]) -> dict[str, Any]:

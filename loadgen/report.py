@@ -18,6 +18,7 @@ from typing import Any
 import ujson
 
 from execgate.service.exits import EXIT_INCOMPLETE, EXIT_OK
+from execgate.service.output import write_output
 from execgate.wire.errors import UsageError
 from loadgen.core.comparison import UNKNOWN, compare, comparison_tables, other_settings
 from loadgen.core.figures import Figures
@@ -70,10 +71,10 @@ def report_main(arguments: Sequence[str]) -> int:
     ]
     wanted = [(name, make) for name, make in makers if name is not None]
     for name, make in wanted:
-        write(name, make())
+        write_output(name, make())
     if not wanted:
         path = run.path / REPORT
-        write(str(path), page(run, report))
+        write_output(str(path), page(run, report))
         print(f"{as_text(report.tables())}\n\nwritten to {path}")
     return EXIT_OK
 
@@ -106,9 +107,9 @@ def compare_main(arguments: Sequence[str]) -> int:
         "settings": settings,
     }
     if options.json is not None:
-        write(options.json, as_json(told))
+        write_output(options.json, as_json(told))
     if options.markdown is not None:
-        write(options.markdown, as_markdown(tables))
+        write_output(options.markdown, as_markdown(tables))
     if options.json is None and options.markdown is None:
         print(as_text(tables))
     for name in left_out_a + left_out_b:
@@ -210,21 +211,6 @@ def as_csv(run: StoredRun) -> str:
 def as_json(content: Any) -> str:
     """Return JSON for a file."""
     return ujson.dumps(content, indent=2, escape_forward_slashes=False) + "\n"
-
-
-def write(name: str, text: str) -> None:
-    """Write to a file, or to standard output where it is `-`.
-
-    Raises:
-        UsageError: it can't be written.
-    """
-    if name == "-":
-        sys.stdout.write(text)
-        return
-    try:
-        Path(name).write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"{name}: {error.strerror or error}") from None
 
 
 def _points(run: StoredRun, together: int) -> Iterator[dict[str, Any]]:

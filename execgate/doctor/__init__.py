@@ -5,9 +5,7 @@ Called by `execgate.cli`. `reading.py` reads, `core/` judges; nothing is changed
 
 import json
 import os
-import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from execgate.doctor.config import DoctorConfig
 from execgate.doctor.core.finding import Diagnosis, as_text
@@ -16,7 +14,7 @@ from execgate.doctor.core.machine import judge_machine
 from execgate.doctor.reading import Reading
 from execgate.service import options
 from execgate.service.exits import EXIT_FAILED, EXIT_OK
-from execgate.wire.errors import UsageError
+from execgate.service.output import write_output
 
 PROGRAM = "execgate doctor"
 
@@ -41,7 +39,7 @@ def main(arguments: Sequence[str]) -> int:
     )
     diagnosis = examine(Reading(), config.connections, config.workers)
     if config.json is not None:
-        _write(config.json, json.dumps(diagnosis.as_dict(), indent=2) + "\n")
+        write_output(config.json, json.dumps(diagnosis.as_dict(), indent=2) + "\n", "--json")
     if config.json != "-":
         print(as_text(diagnosis, everything=config.all))
     return EXIT_OK if diagnosis.is_fine else EXIT_FAILED
@@ -51,13 +49,3 @@ def examine(reading: Reading, connections: int, workers: int) -> Diagnosis:
     """Return what is found by `reading`."""
     findings = (*judge_machine(reading.machine(workers), connections), *judge_installation(reading.installation()))
     return Diagnosis(connections, findings)
-
-
-def _write(name: str, text: str) -> None:
-    if name == "-":
-        sys.stdout.write(text)
-        return
-    try:
-        Path(name).write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"--json {name}: {error.strerror or error}") from None

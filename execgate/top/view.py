@@ -95,16 +95,17 @@ def screen(found: Mapping[str, Sequence[Row]], width: int) -> list[str]:
     lines: list[str] = []
     for title, kind, columns in (("gateway", "gateways", _OF_GATEWAY), ("publisher", "publishers", _OF_PUBLISHER)):
         if found[kind]:
-            lines += [*_table(title, found[kind], columns), ""]
+            shown = [(key, heading, show) for key, _, heading, show in columns]
+            lines += [*_table(title, found[kind], shown), ""]
     if slow := sorted(found.get("slowest", ()), key=lambda row: -row["queued_bytes"])[:SLOWEST_SHOWN]:
         lines += [*_table("slowest consumers", [{**row, "name": row["session"]} for row in slow], _OF_SESSION), ""]
     lines += [f"{row['name']}: {row['why']}" for row in found["silent"]]
     return [line[:width].rstrip() for line in lines]
 
 
-def _table(title: str, of: Sequence[Row], columns: "Sequence[Column]") -> list[str]:
-    cells = [[title, *(heading for _, _, heading, _ in columns)]]
-    cells += [[str(row["name"]), *(_text(row[key], show) for key, _, _, show in columns)] for row in of]
+def _table(title: str, of: Sequence[Row], columns: "Sequence[Shown]") -> list[str]:
+    cells = [[title, *(heading for _, heading, _ in columns)]]
+    cells += [[str(row["name"]), *(_text(row[key], show) for key, _, show in columns)] for row in of]
     widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
     return [
         "  ".join(
@@ -137,6 +138,8 @@ def _percent(value: float) -> str:
 Figure = Callable[[Between], float | None]
 Column = tuple[str, Figure, str, Callable[[Any], str]]
 """Key for programs, figure, heading, how it is shown."""
+Shown = tuple[str, str, Callable[[Any], str]]
+"""Key, heading, how it is shown."""
 
 
 def _now(name: str) -> Figure:
@@ -151,17 +154,14 @@ def _p99(name: str) -> Figure:
     return lambda between: between.p99(name)
 
 
-_OF_SESSION: "tuple[Column, ...]" = tuple(
-    (key, lambda _between: None, heading, show)
-    for key, heading, show in (
-        ("address", "address", str),
-        ("mode", "mode", str),
-        ("age_s", "age s", _count),
-        ("queued_updates", "waiting", _count),
-        ("queued_bytes", "KiB", lambda size: f"{size / 1024:,.0f}"),
-        ("dropped", "dropped", _count),
-        ("conflated", "merged", _count),
-    )
+_OF_SESSION: tuple[Shown, ...] = (
+    ("address", "address", str),
+    ("mode", "mode", str),
+    ("age_s", "age s", _count),
+    ("queued_updates", "waiting", _count),
+    ("queued_bytes", "KiB", lambda size: f"{size / 1024:,.0f}"),
+    ("dropped", "dropped", _count),
+    ("conflated", "merged", _count),
 )
 _OF_PROCESS: tuple[Column, ...] = (
     ("cpu_cores", _rate("process_cpu_seconds_total"), "cpu", _percent),

@@ -16,8 +16,6 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-import ujson
-
 from execgate.measure.classic import ClassicMetrics
 from execgate.service.children import ChildError, StoppedError
 from execgate.service.exits import EXIT_BROKEN, EXIT_FAILED, EXIT_INCOMPLETE, EXIT_INVALID, EXIT_OK
@@ -52,6 +50,7 @@ from loadgen.order_client import OrderSender
 from loadgen.pacing import Paced
 from loadgen.processes import LoadProcesses, records_of
 from loadgen.raw_client import RawConnector
+from loadgen.report import as_json
 from loadgen.run_folder import RunFolder, default_name
 from loadgen.subscriber import Subscriber
 from loadgen.watching import MOST_SOCKETS, CpuWait, MachineWatch, ReceiveQueue
@@ -397,8 +396,7 @@ async def _run(
 
 def _write_files(config: RunConfig, report: Report) -> None:
     if config.json is not None:
-        text = ujson.dumps(report.as_dict(), indent=2, escape_forward_slashes=False)
-        Path(config.json).write_text(f"{text}\n", encoding="utf-8")
+        Path(config.json).write_text(as_json(report.as_dict()), encoding="utf-8")
     if config.junit is not None:
         seconds = report.figures.measured.seconds
         text = junit_xml(report.manifest["name"], seconds, report.verdict)

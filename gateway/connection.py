@@ -18,6 +18,7 @@ from execgate.wire.close_codes import CloseCode
 from execgate.wire.deflate import DEFLATED
 from execgate.wire.frame_builder import Opcode, build, xor_mask
 from execgate.wire.frame_parser import Binary, Closing, Event, Failure, FrameParser, Ping, Text, Unmask
+from gateway.clock import PublisherClock
 from gateway.core.orders import Order, OrderStatus, answer
 from gateway.core.policy import Rights
 from gateway.core.rate import TokenBucket
@@ -61,6 +62,7 @@ class Site:
     keepalive: Keepalive
     budget: OutboundBudget
     ledger: Ledger | None = None
+    publisher_clock: PublisherClock | None = None
 
 
 class Connection(asyncio.Protocol):
@@ -288,7 +290,13 @@ class Connection(asyncio.Protocol):
             data = {"topics": action.topics, "reason": "client"}
             self.outbound.control(events.encode_event(events.UNSUBSCRIBED, data, action.message_id))
         elif type(action) is TellStamps:
-            stamps = {"now_us": time.time_ns() // 1000, "update": self.site.fanout.stamps()}
+            clock = self.site.publisher_clock
+            ahead = clock.reading if clock is not None else None
+            stamps = {
+                "now_us": time.time_ns() // 1000,
+                "publisher": None if ahead is None else ahead._asdict(),
+                "update": self.site.fanout.stamps(),
+            }
             self.outbound.control(events.encode_event(events.STAMPS, stamps, action.message_id))
 
     def _obey(self, event: Event) -> None:

@@ -2,7 +2,8 @@
 
 A DEALER on the running loop; the messages are those of `execgate.wire.replay`. One request is under way, others
 wait their turn. Items are handed over as they come, then granted, so that no more than `MAX_CREDIT` are on their
-way. Each request ends once, with an `Outcome`, whatever the publisher does: silence ends it too.
+way. Each request ends once, with an `Outcome`, whatever the publisher does: silence ends it too. What the
+publisher's clock says is asked for beside them all, and may stay untold.
 """
 
 import asyncio
@@ -21,11 +22,12 @@ from execgate.service.zmq_reader import ZmqReader
 from execgate.wire.errors import ReplayError, UsageError
 from execgate.wire.replay import (
     MAX_CREDIT,
-    Answer,
+    Clock,
     Credit,
     End,
     Failed,
     Gone,
+    Now,
     Replay,
     Request,
     Snapshot,
@@ -58,6 +60,7 @@ Outcome = End | Gone | Failed | TimedOut
 
 OnItems = Callable[[list[Update]], None]
 OnEnd = Callable[[Outcome], None]
+OnNow = Callable[[int], None]
 
 
 class _Job(NamedTuple):
@@ -96,6 +99,8 @@ class HistoryClient:
         self._job: _Job | None = None
         self._number = 0  # of the request under way; its id
         self._expected = 0  # seq of the next item of a replay
+        self._clocks = 0  # how often the publisher's clock was asked for
+        self._on_now: OnNow | None = None  # who waits for the last time of them
         self._silent_looks = 0
         self._timer: asyncio.TimerHandle | None = None  # looks at the silence, or ends the pause behind a timeout
         self._refusals = Throttle(log)
@@ -124,8 +129,20 @@ class HistoryClient:
         """Ask for the newest update of each key, in any order; End has the position that they stand for."""
         self._ask(_Job(Snapshot(), on_items, on_end))
 
+    def ask_clock(self, on_now: OnNow) -> None:
+        """Ask what the publisher's clock says.
+
+        Args:
+            on_now: gets it, in microseconds since 1970, from the loop; never where the publisher does not tell, or
+                is asked again before.
+        """
+        self._clocks += 1
+        self._on_now = on_now
+        self._send(self._clock_id, Clock())
+
     def close(self) -> None:
         """Let go of everything; nobody is called any more."""
+        self._on_now = None
         self._reader.close()
         if self._timer is not None:
             self._timer.cancel()
@@ -154,16 +171,20 @@ class HistoryClient:
         self._number += 1
         self._expected = job.request.first if isinstance(job.request, Replay) else 0
         self._silent_looks = 0
-        self._say(job.request)
+        self._send(self._request_id, job.request)
         self._watch()
 
     @property
     def _request_id(self) -> bytes:
         return self._number.to_bytes(8, "big")
 
-    def _say(self, request: Request) -> None:
+    @property
+    def _clock_id(self) -> bytes:
+        return b"c" + self._clocks.to_bytes(8, "big")  # longer than a request's: never the same
+
+    def _send(self, request_id: bytes, request: Request) -> None:
         with suppress(zmq.Again):  # nobody takes what we say, so nothing will come of it: a timeout
-            self._socket.send_multipart(encode_request(self._request_id, request), zmq.NOBLOCK)
+            self._socket.send_multipart(encode_request(request_id, request), zmq.NOBLOCK)
         self._reader.soon()  # a send may take the event of what has come off the descriptor
 
     def _drain(self) -> None:
@@ -188,7 +209,7 @@ class HistoryClient:
             self._silent_looks = 0
             self._deliver(items, end)
 
-    def _receive(self) -> Answer | None:
+    def _receive(self) -> Update | End | Gone | Failed | None:
         """Return the next part of the answer that is waited for; None for anything else.
 
         Raises:
@@ -200,6 +221,12 @@ class HistoryClient:
         except ReplayError as error:
             self.malformed += 1
             self._refusals.warning("history message refused: %s", error)
+            return None
+        if isinstance(part, Now):
+            on_now = self._on_now
+            if on_now is not None and request_id == self._clock_id:
+                self._on_now = None
+                on_now(part.now_us)
             return None
         if self._job is None or request_id != self._request_id:
             return None  # of a request that is over
@@ -223,7 +250,7 @@ class HistoryClient:
         if self._job is not job:  # closed by whoever took them
             return
         if end is None:
-            self._say(Credit(len(items)))
+            self._send(self._request_id, Credit(len(items)))
         else:
             self._finish(job, end)
 

@@ -63,4 +63,8 @@ def figures(
     }
     if fanout.epoch is not None:  # before, there is no position that could be the least of several
         own["feed_seq"] = fanout.seq
+    ahead = site.publisher_clock.reading if site.publisher_clock is not None else None
+    if ahead is not None:
+        own["publisher_clock_offset_seconds"] = ahead.offset_us / 1e6
+        own["publisher_clock_uncertainty_seconds"] = ahead.uncertainty_us / 1e6
     return {f"execgate_gateway_{name}": value for name, value in own.items()} | process_figures(vitals)

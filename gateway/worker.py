@@ -29,6 +29,7 @@ from gateway import metrics, sessions
 from gateway.acceptor import Acceptor, bound_address, listen
 from gateway.admission import Admission
 from gateway.certificate import Certificate
+from gateway.clock import PublisherClock
 from gateway.config import NO_REPLAY, GatewayConfig
 from gateway.connection import Site
 from gateway.core.metrics import TABLE
@@ -99,6 +100,7 @@ class Worker:
             for _ in range(0 if config.replay == NO_REPLAY else 2)
         ]
         for_feed, for_clients = self._histories or (None, None)
+        self._clock = PublisherClock(for_feed)
         self._recovery = Recovery(fanout, for_feed, Stitcher(config.zmq_hwm, config.ring_mib * _MIB))
         self._site = Site(
             name=name,
@@ -110,6 +112,7 @@ class Worker:
             keepalive=Keepalive(limits, fanout),
             budget=OutboundBudget(config.outbound_kib * _KIB, config.outbound_total_mib * _MIB),
             ledger=ledger,
+            publisher_clock=self._clock,
         )
         pages = Pages(self.stats, self._readiness, with_page=True)
         self._acceptor: Acceptor | None = None
@@ -158,6 +161,7 @@ class Worker:
         self._heap.start()
         self._site.keepalive.start()
         self._feed.start()
+        self._clock.start()
         pulse = systemd.Pulse(lambda: status_line(self.stats()), self.is_serving)
         pulse.start()
         if self._certificate is not None:
@@ -180,6 +184,7 @@ class Worker:
         if self._certificate is not None:
             self._certificate.close()
         self._feed.close()
+        self._clock.close()
         for history in self._histories:
             history.close()
         self._close_ledger()

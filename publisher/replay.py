@@ -1,5 +1,7 @@
 """The replay socket: gateways ask for the part of the history that they missed, or for the newest of each key.
 
+They also ask what our clock says, and are told at once.
+
 A ROUTER on the loop of the feed. What gateways say is read and answered in small slices with a pause behind each,
 so that what is live goes first and other threads get their turn. `publisher.core.replays` decides; the messages
 are those of `execgate.wire.replay`.
@@ -15,7 +17,7 @@ import zmq
 from execgate.service.curve import ServerCurve
 from execgate.service.logs import Throttle
 from execgate.wire.errors import ReplayError
-from execgate.wire.replay import MAX_CREDIT, MAX_JSON_BYTES, Credit, decode_request, encode_answer
+from execgate.wire.replay import MAX_CREDIT, MAX_JSON_BYTES, Clock, Credit, Now, decode_request, encode_answer
 from publisher import sockets
 from publisher.core.history import History
 from publisher.core.replays import Connection, Replays, Turn
@@ -133,9 +135,13 @@ class ReplayServer:
                 self._replays.grant(peer, request_id, request.items, time.monotonic())
                 continue
             connection = sockets.connection_of(frames[-1])
-            pushed_out = self._replays.ask(peer, request_id, request, time.monotonic(), connection)
-            if pushed_out is not None and _has_room(pushed_out.connection):
-                self._send(pushed_out)
+            turn: Turn | None
+            if isinstance(request, Clock):  # by the clock that stamps updates
+                turn = Turn(peer, request_id, [Now(time.time_ns() // 1000)], connection)
+            else:
+                turn = self._replays.ask(peer, request_id, request, time.monotonic(), connection)
+            if turn is not None and _has_room(turn.connection):
+                self._send(turn)
 
     def _send(self, turn: Turn) -> None:
         try:

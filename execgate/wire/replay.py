@@ -1,8 +1,9 @@
 """Replay and snapshot as they travel between a gateway's DEALER and the publisher's ROUTER (docs/protocol.md).
 
-    gateway:   [request id, REPLAY | SNAPSHOT | CREDIT, json]
+    gateway:   [request id, REPLAY | SNAPSHOT | CREDIT | CLOCK, json]
     publisher: [request id, ITEM, topic, header, key, payload]       an update, its frames those of the feed
                [request id, END | GONE | ERROR, json]                the last of an answer
+               [request id, NOW, json]                               the answer to CLOCK
 
 Pure. The request id is opaque, 1 to 16 bytes; every message of an answer carries that of its request, so that what
 belongs to an earlier request is told from what belongs to this one.
@@ -45,6 +46,10 @@ class Credit(NamedTuple):
     items: int
 
 
+class Clock(NamedTuple):
+    """Asks what the publisher's clock says; it is no request for history, and replaces none."""
+
+
 class End(NamedTuple):
     """All was sent. `seq` is what was asked for, or the position that a snapshot's items stand for."""
 
@@ -66,8 +71,14 @@ class Failed(NamedTuple):
     message: str
 
 
-Request = Replay | Snapshot | Credit
-Answer = Update | End | Gone | Failed
+class Now(NamedTuple):
+    """What the publisher's clock said when it answered: microseconds since 1970."""
+
+    now_us: int
+
+
+Request = Replay | Snapshot | Credit | Clock
+Answer = Update | End | Gone | Failed | Now
 
 
 def encode_request(request_id: bytes, request: Request) -> list[bytes]:
@@ -76,6 +87,8 @@ def encode_request(request_id: bytes, request: Request) -> list[bytes]:
         return _message(request_id, b"REPLAY", _range(request.epoch, "from", request.first, "to", request.last))
     if isinstance(request, Snapshot):
         return _message(request_id, b"SNAPSHOT", {})
+    if isinstance(request, Clock):
+        return _message(request_id, b"CLOCK", {})
     return _message(request_id, b"CREDIT", {"items": request.items})
 
 
@@ -100,7 +113,10 @@ def decode_request(frames: Sequence[bytes]) -> tuple[bytes, Request]:
     if verb == b"SNAPSHOT":
         _object(verb, text)
         return request_id, Snapshot()
-    raise ReplayError(f"verb {shown(verb)}: expected REPLAY, SNAPSHOT or CREDIT")
+    if verb == b"CLOCK":
+        _object(verb, text)
+        return request_id, Clock()
+    raise ReplayError(f"verb {shown(verb)}: expected REPLAY, SNAPSHOT, CREDIT or CLOCK")
 
 
 def encode_answer(request_id: bytes, answer: Answer) -> list[bytes]:
@@ -111,6 +127,8 @@ def encode_answer(request_id: bytes, answer: Answer) -> list[bytes]:
         return _message(request_id, b"END", {"epoch": epoch_text(answer.epoch), "seq": answer.seq})
     if isinstance(answer, Gone):
         return _message(request_id, b"GONE", _range(answer.epoch, "min", answer.first, "max", answer.last))
+    if isinstance(answer, Now):
+        return _message(request_id, b"NOW", {"now_us": answer.now_us})
     return _message(request_id, b"ERROR", {"message": answer.message[:MAX_MESSAGE_CHARACTERS]})
 
 
@@ -142,7 +160,9 @@ def decode_answer(frames: Sequence[bytes]) -> tuple[bytes, Answer]:
         if type(message) is not str:
             raise ReplayError(f"message {shown(message)}: expected text")
         return request_id, Failed(message[:MAX_MESSAGE_CHARACTERS])
-    raise ReplayError(f"verb {shown(verb)}: expected ITEM, END, GONE or ERROR")
+    if verb == b"NOW":
+        return request_id, Now(_whole(_object(verb, frames[2]), "now_us", 0, MAX_SEQ))
+    raise ReplayError(f"verb {shown(verb)}: expected ITEM, END, GONE, ERROR or NOW")
 
 
 def check_request_id(request_id: bytes) -> None:

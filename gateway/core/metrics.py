@@ -41,6 +41,8 @@ TABLE = (
     gauge("execgate_gateway_feed_lag_updates", "Updates known to be published, not passed on yet.", Over.MOST),
     gauge("execgate_gateway_feed_lag_seconds", "The newest update, from its stamp to its arrival.", Over.MOST),
     gauge("execgate_gateway_feed_silence_seconds", "Since the publisher last said anything.", Over.MOST),
+    gauge("execgate_gateway_publisher_clock_offset_seconds", "Its clock ahead of ours, if known.", Over.MOST),
+    gauge("execgate_gateway_publisher_clock_uncertainty_seconds", "How far off that can be.", Over.MOST),
     counter("execgate_gateway_feed_updates_total", "Updates that the feed brought."),
     counter("execgate_gateway_feed_gaps_total", "Holes in the feed that stayed."),
     counter("execgate_gateway_feed_missing_total", "Updates in those holes."),

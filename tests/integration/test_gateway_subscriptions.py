@@ -61,6 +61,7 @@ def test_who_asks_for_stamps_is_told_when_the_newest_update_passed_each_station(
         client.send("stamps-request", message_id=7)
         answer = client.receive()
         assert (answer["event"], answer["id"]) == ("stamps", 7)
+        assert answer["data"]["publisher"] is None, "there is no channel to ask it over (`--replay none`)"
         stamps = answer["data"]["update"]
         assert (stamps["epoch"], stamps["seq"]) == (f"{feed.epoch:016x}", feed.seq)
         stations = [stamps[name] for name in ("ts_us", "fed_us", "began_us", "written_us")]

@@ -55,7 +55,7 @@ MUTATIONS = (
     Mutation(
         "replay: what came is not granted",
         "gateway.history:HistoryClient._deliver",
-        "self._say(Credit(len(items)))",
+        "self._send(self._request_id, Credit(len(items)))",
         "pass",
     ),
     Mutation(

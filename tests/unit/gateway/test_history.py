@@ -13,10 +13,12 @@ import zmq
 from execgate.wire.errors import UsageError
 from execgate.wire.replay import (
     Answer,
+    Clock,
     Credit,
     End,
     Failed,
     Gone,
+    Now,
     Replay,
     Request,
     Snapshot,
@@ -224,6 +226,27 @@ def test_an_answer_that_is_wrong_fails_after_what_was_right(
         await scene.until(lambda: asked.outcome)
         assert isinstance(asked.outcome, Failed)
         assert asked.seqs == came
+
+    play(tmp_path, steps)
+
+
+def test_the_publishers_clock_is_told_beside_a_replay_and_only_to_who_asked_last(tmp_path: Path) -> None:
+    async def steps(scene: Scene) -> None:
+        told: list[tuple[str, int]] = []
+        asked = scene.replay(1, 2)
+        peer, replay_id, _ = await scene.heard()
+        scene.client.ask_clock(lambda now_us: told.append(("first", now_us)))
+        scene.client.ask_clock(lambda now_us: told.append(("second", now_us)))
+        (_, first_id, first), (_, second_id, second) = [await scene.heard() for _ in range(2)]
+        assert (first, second) == (Clock(), Clock())
+        assert len({replay_id, first_id, second_id}) == 3
+        scene.say(peer, replay_id, item(1), Now(3))  # the id of no question
+        scene.say(peer, first_id, Now(4), item(2))  # no more, and never, waited for
+        scene.say(peer, second_id, Now(5), Now(6))
+        scene.say(peer, replay_id, item(2), End(7, 2))
+        await scene.until(lambda: asked.outcome)
+        assert (asked.seqs, asked.outcome) == ([1, 2], End(7, 2))
+        assert told == [("second", 5)]
 
     play(tmp_path, steps)
 

@@ -15,13 +15,16 @@ import zmq
 from execgate.wire.replay import (
     MAX_CREDIT,
     Answer,
+    Clock,
     Credit,
     End,
     Gone,
+    Now,
     Replay,
     Request,
     Snapshot,
     decode_answer,
+    encode_answer,
     encode_request,
 )
 from execgate.wire.update import Update
@@ -220,6 +223,56 @@ def test_who_asks_grants_and_never_reads_is_sent_no_more_than_the_kernel_takes(
             assert len(await good.answer(b"g")) == 101
             hostile.say(b"2", Replay(7, 1, 1000))  # it mends its ways
             assert len(await hostile.answer(b"2")) == 1001
+
+    play(scenario)
+
+
+def test_who_asks_for_the_clock_is_told_it_at_once_and_its_replay_goes_on(context: Context) -> None:
+    async def scenario() -> None:
+        async with serving(context, FakeLog(5000)) as (server, endpoint):
+            peer = Peer(context, endpoint)
+            before_us = time.time_ns() // 1000
+            peer.say(b"r", Replay(7, 1, 5000))
+            peer.say(b"c", Clock())
+            parts: list[tuple[bytes, Answer]] = []
+            while not parts or not isinstance(parts[-1][1], Now):  # nothing was granted
+                parts.append(await peer.next())
+            clock_id, now = parts.pop()
+            assert (clock_id, len(parts) <= FIRST_ITEMS) == (b"c", True)
+            assert isinstance(now, Now)
+            assert before_us <= now.now_us <= time.time_ns() // 1000
+            peer.say(b"r", Credit(max(1, len(parts))))
+            assert seqs([part for _, part in parts] + await peer.answer(b"r")) == list(range(1, 5001))
+            assert server.counts["replaced"] == 0
+
+    play(scenario)
+
+
+@pytest.mark.parametrize("transport", ["tcp", "ipc"])
+def test_who_asks_for_the_clock_and_never_reads_is_told_no_more_than_the_kernel_takes(
+    context: Context, tmp_path: Path, transport: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = 0
+
+    def count(request_id: bytes, answer: Answer) -> list[bytes]:
+        nonlocal told
+        told += isinstance(answer, Now)
+        return encode_answer(request_id, answer)
+
+    monkeypatch.setattr(replay, "encode_answer", count)
+
+    async def scenario() -> None:
+        where = "tcp://127.0.0.1:0" if transport == "tcp" else f"ipc://{tmp_path}/r"
+        async with serving(context, FakeLog(100), where=where) as (server, endpoint):
+            hostile, good = Peer(context, endpoint, small=True), Peer(context, endpoint)
+            for _ in range(6_000):
+                await until(lambda: bool(hostile.socket.poll(0, zmq.POLLOUT)))
+                hostile.say(b"c", Clock())
+            hostile.say(b"s", Snapshot())
+            await until(lambda: server.counts["snapshot"] == 1)
+            assert told < 4_000
+            good.say(b"g", Replay(7, 1, 100))
+            assert len(await good.answer(b"g")) == 101
 
     play(scenario)
 

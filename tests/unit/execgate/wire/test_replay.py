@@ -14,10 +14,12 @@ from execgate.wire.replay import (
     MAX_JSON_BYTES,
     MAX_MESSAGE_CHARACTERS,
     Answer,
+    Clock,
     Credit,
     End,
     Failed,
     Gone,
+    Now,
     Replay,
     Request,
     Snapshot,
@@ -35,6 +37,7 @@ requests = st.one_of(
     st.tuples(u64, seqs, seqs).map(lambda t: Replay(t[0], min(t[1:]), max(t[1:]))),
     st.just(Snapshot()),
     st.builds(Credit, st.integers(1, MAX_CREDIT)),
+    st.just(Clock()),
 )
 answers = st.one_of(
     st.builds(
@@ -43,6 +46,7 @@ answers = st.one_of(
     st.builds(End, u64, st.integers(0, MAX_SEQ)),
     st.builds(Gone, u64, seqs, st.integers(0, MAX_SEQ)),
     st.builds(Failed, st.text(max_size=MAX_MESSAGE_CHARACTERS)),
+    st.builds(Now, st.integers(0, MAX_SEQ)),
 )
 ITEM = Update(Kind.DATA, b"ex.A.", 7, 3, 2, 5, b"K", b"{}")
 
@@ -51,10 +55,10 @@ _values = st.one_of(
     st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=20), st.just("0" * 16), st.just([])
 )
 _objects = st.dictionaries(
-    st.sampled_from(["epoch", "from", "to", "items", "seq", "min", "max", "message"]), _values
+    st.sampled_from(["epoch", "from", "to", "items", "seq", "min", "max", "message", "now_us"]), _values
 )
 _json = st.one_of(st.binary(), _objects.map(lambda fields: json.dumps(fields).encode()))
-_verbs = st.sampled_from([b"REPLAY", b"SNAPSHOT", b"CREDIT", b"ITEM", b"END", b"GONE", b"ERROR"])
+_verbs = st.sampled_from([b"REPLAY", b"SNAPSHOT", b"CREDIT", b"CLOCK", b"ITEM", b"END", b"GONE", b"ERROR", b"NOW"])
 junk = st.one_of(
     st.lists(st.binary(), max_size=8),
     st.tuples(st.binary(max_size=20), st.one_of(_verbs, st.binary()), _json).map(list),
@@ -94,10 +98,12 @@ def test_the_frames_are_those_of_the_protocol() -> None:
     ]
     assert encode_request(b"1", Snapshot()) == [b"1", b"SNAPSHOT", b"{}"]
     assert encode_request(b"1", Credit(3)) == [b"1", b"CREDIT", b'{"items":3}']
+    assert encode_request(b"1", Clock()) == [b"1", b"CLOCK", b"{}"]
     assert encode_answer(b"1", ITEM) == [b"1", b"ITEM", *encode(ITEM)]
     assert encode_answer(b"1", End(1, 9)) == [b"1", b"END", b'{"epoch":"0000000000000001","seq":9}']
     assert encode_answer(b"1", Gone(1, 3, 9)) == [b"1", b"GONE", b'{"epoch":"0000000000000001","min":3,"max":9}']
     assert encode_answer(b"1", Failed("no")) == [b"1", b"ERROR", b'{"message":"no"}']
+    assert encode_answer(b"1", Now(9)) == [b"1", b"NOW", b'{"now_us":9}']
 
 
 REPLAY_FIELDS: dict[str, Any] = {"epoch": "0" * 16, "from": 1, "to": 2}

@@ -61,12 +61,13 @@ async def local_servers(gateways: int, rate: float, stop: Stop) -> AsyncIterator
 
 async def _start(children: Children, count: int, rate: float, stop: Stop) -> LocalServers:
     # The publisher first: a gateway is ready once it knows where the sequence stands.
-    words = ("publisher", "--rate", f"{rate:g}", "--pub", f"tcp://{HOST}:0")
-    publisher = await children.start("the local publisher", *words)
-    feed = (await children.ready(publisher, stop))["pub"]
+    publisher = await children.start(
+        "the local publisher", "publisher", "--rate", f"{rate:g}", "--pub", f"tcp://{HOST}:0"
+    )
+    told = await children.ready(publisher, stop)
     gateways: list[Child] = []
     for number in range(count):
-        words = ("gateway", "--listen", f"{HOST}:0", "--feed", feed)
+        words = ("gateway", "--listen", f"{HOST}:0", "--feed", told["pub"], "--replay", told["replay"])
         gateways.append(await children.start(f"local gateway {number}", *words))
     addresses = [(await children.ready(gateway, stop))["listen"].rpartition(":") for gateway in gateways]
     targets = tuple(Target(host, int(port), "/ws") for host, _, port in addresses)

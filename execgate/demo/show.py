@@ -90,10 +90,11 @@ class Show:
             "publisher",
             *("publisher", "--source", "synthetic", "--rate", f"{config.rate:g}", "--pub", f"tcp://{HOST}:0"),
         )
-        feed = (await children.ready(publisher, self._stop))["pub"]
+        told = await children.ready(publisher, self._stop)
         gateway = await children.start(
             "gateway",
-            *("gateway", "--workers", str(WORKERS), "--listen", f"{HOST}:{config.port}", "--feed", feed),
+            *("gateway", "--workers", str(WORKERS), "--listen", f"{HOST}:{config.port}"),
+            *("--feed", told["pub"], "--replay", told["replay"]),
         )
         address = (await children.ready(gateway, self._stop))["listen"]
         print(f"watch it in a browser: http://{address}/", flush=True)

@@ -10,6 +10,7 @@ from typing import Any
 
 import ujson
 
+from execgate.measure.clocks import Reading, read_clock
 from execgate.wire import events
 from loadgen.client import Closed, Connection
 from loadgen.core.stream_check import StreamCheck
@@ -156,8 +157,11 @@ class Subscriber(Member):
         if not asked_ns:
             return
         recorder = self.crowd.recorder
-        between_us = (asked_ns + self.heard_ns) // 2000 + self.crowd.wall_offset_us
-        recorder.clock((self.heard_ns - asked_ns) // 1000, int(data["now_us"]) - between_us)
+        heard_us = self.heard_ns // 1000 + self.crowd.wall_offset_us
+        gateway = read_clock(int(data["now_us"]), heard_us, self.heard_ns - asked_ns)
+        told = data.get("publisher")  # its clock against the gateway's
+        publisher = None if told is None else gateway.plus(Reading(told["uncertainty_us"], told["offset_us"]))
+        recorder.clock(str(self.target), gateway, publisher)
         update, (seq, latency_us) = data["update"], self._last
         # What this client was not sent, or reads late from a backlog, is another update than the newest.
         if update is not None and update["seq"] == seq and update["epoch"] == self._check.epoch:

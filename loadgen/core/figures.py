@@ -11,9 +11,9 @@ and gets the same. Which records make which figure:
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from math import ceil
 from typing import Any
 
+from execgate.measure.clocks import Reading
 from execgate.measure.histogram import Histogram
 from loadgen.core.recorder import Record
 from loadgen.core.summary import PERCENTILES, Summary
@@ -63,11 +63,30 @@ def latency_figures(histogram: Histogram) -> dict[str, int | None]:
     return {"count": histogram.count, **figures}
 
 
-def clock_offset(clock: Mapping[str, int]) -> str:
-    """Return what is known of the server's clock against ours."""
-    offset_us, by_us = clock["offset_us"], clock["uncertainty_us"]
-    told = f"{offset_us / 1000:+.3f} ms, give or take {by_us / 1000:.3f}"
-    return f"{told}: no difference" if abs(offset_us) <= by_us else told
+def furthest(clocks: Mapping[str, Mapping[str, int]]) -> tuple[str, Reading]:
+    """Return which clock differs most for sure or, where none does, is known least: its URL, and by what.
+
+    Args:
+        clocks: `offset_us` and `uncertainty_us` by the gateway's URL; at least one.
+    """
+    known = ((url, Reading(**told)) for url, told in clocks.items())
+    return max(known, key=lambda one: (one[1].certain_us, one[1].uncertainty_us))
+
+
+def clock_offset(clocks: Mapping[str, Mapping[str, int]]) -> str:
+    """Return what is known of clocks against ours: the furthest, which is named where there are several."""
+    url, reading = furthest(clocks)
+    told = f"{reading.offset_us / 1000:+.3f} ms, give or take {reading.uncertainty_us / 1000:.3f}"
+    told = told if reading.certain_us else f"{told}: no difference"
+    return told if len(clocks) == 1 else f"{told} (by {url}, the furthest of {len(clocks)})"
+
+
+def _weight(reading: Reading) -> tuple[int, int]:
+    """Of several readings of one clock the greatest counts: what is certain, else the surest.
+
+    So that a clock that drifts, or is set, is seen however well it was known to be right before.
+    """
+    return reading.certain_us, -reading.uncertainty_us
 
 
 class Figures:
@@ -91,7 +110,7 @@ class Figures:
         self._time: Counter[str] = Counter()
         self._greatest: dict[str, float] = {}
         self._server_cpu_s: float | None = None
-        self._clock_us: list[int] | None = None  # round trip and offset of the quickest answer
+        self._clocks: dict[str, dict[str, Reading]] = {"gateway": {}, "publisher": {}}  # by URL
         self.connected_low: int | None = None
         self._silence_us = 0
         self.lagging = 0
@@ -106,9 +125,10 @@ class Figures:
         """Add one record of a run."""
         self.whole.add(record)
         self._silence_us = max(self._silence_us, record["silence_us"])
-        clock_us = record.get("server_clock_us")
-        if clock_us is not None and (self._clock_us is None or clock_us < self._clock_us):
-            self._clock_us = clock_us
+        for whose, known in self._clocks.items():
+            for url, told in record.get(f"{whose}_clock_us", {}).items():
+                reading = Reading(*told)
+                known[url] = max(reading, known.get(url, reading), key=_weight)
         phase = record["phase"]
         if phase in (MEASURE, DRAIN):
             self._answered.add(record)
@@ -200,9 +220,10 @@ class Figures:
                 "softirq_share": round(self.mean("softirq_share"), 4),
                 "machine_busy_share": round(self.mean("machine_busy_share"), 4),
             },
-            "clock": None
-            if self._clock_us is None
-            else {"offset_us": self._clock_us[1], "uncertainty_us": ceil(self._clock_us[0] / 2)},
+            "clocks": {
+                whose: {url: reading._asdict() for url, reading in known.items()}
+                for whose, known in self._clocks.items()
+            },
             "server": None
             if self._server_cpu_s is None or not seconds
             else {

@@ -47,8 +47,9 @@ def _merged(rule: Merge, values: Sequence[Any], processes: int) -> Any:
         return {name: _added([value[name] for value in values if name in value]) for name in names}
     if rule is Merge.WORST:
         return max(values, key=abs)
-    if rule is Merge.LEAST:
-        return min((value for value in values if value is not None), default=None)
+    if rule is Merge.LEAST_BY_NAME:
+        names = dict.fromkeys(name for value in values for name in value)
+        return {name: min(value[name] for value in values if name in value) for name in names}
     if rule is Merge.SAME:
         return values[0]
     total = sum(values)

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import Any, TypeAlias
 
+from execgate.measure.clocks import Reading
 from execgate.measure.histogram import Histogram
 
 Record: TypeAlias = dict[str, Any]
@@ -68,7 +69,7 @@ class Merge(Enum):
     WORST = "the greatest, by its amount: health is judged by the process that is worst off"
     MEAN = "the mean over all processes, 0 for who has no record"
     SAME = "the same in all"
-    LEAST = "the least of those that are not null"
+    LEAST_BY_NAME = "by name: the least of those that have it"
 
 
 MERGES: dict[str, Merge] = {
@@ -87,7 +88,8 @@ MERGES: dict[str, Merge] = {
     "rss_bytes": Merge.ADD_STANDS,
     "loop_lag_us": Merge.WORST,
     "silence_us": Merge.WORST,
-    "server_clock_us": Merge.LEAST,
+    "gateway_clock_us": Merge.LEAST_BY_NAME,
+    "publisher_clock_us": Merge.LEAST_BY_NAME,
     "cpu_share": Merge.WORST,
     "cpu_wait_share": Merge.WORST,
     "machine_busy_share": Merge.WORST,
@@ -126,6 +128,7 @@ class Recorder:
         "delivery",
         "disconnects",
         "errors",
+        "gateway_clock_us",
         "given_up",
         "heartbeats",
         "hop_in",
@@ -135,10 +138,10 @@ class Recorder:
         "negative_latencies",
         "orders_unsent",
         "other",
+        "publisher_clock_us",
         "recovered",
         "response",
         "resumes",
-        "server_clock_us",
         "service",
         "stale",
         "unnumbered",
@@ -154,7 +157,8 @@ class Recorder:
         self.connect = Histogram()
         self.connect_response = Histogram()
         self.hop_in, self.hop_wait, self.hop_out, self.hop_writing = (Histogram() for _ in range(4))
-        self.server_clock_us: list[int] | None = None
+        self.gateway_clock_us: dict[str, Reading] = {}
+        self.publisher_clock_us: dict[str, Reading] = {}
         self.errors: Counter[str] = Counter()
         # Totals of the run.
         self.connects = 0
@@ -192,11 +196,11 @@ class Recorder:
             self.negative_latencies += 1  # another host's clock; recorded as 0
         self.delivery.record(latency_us)
 
-    def clock(self, round_trip_us: int, offset_us: int) -> None:
-        """The server's clock was `offset_us` ahead of ours, by an answer: the quickest answer knows best."""
-        found = [max(0, round_trip_us), offset_us]
-        if self.server_clock_us is None or found < self.server_clock_us:
-            self.server_clock_us = found
+    def clock(self, url: str, gateway: Reading, publisher: Reading | None) -> None:
+        """What an answer of the gateway at `url` says of its clock and the publisher's, both against ours."""
+        self.gateway_clock_us[url] = min(gateway, self.gateway_clock_us.get(url, gateway))
+        if publisher is not None:
+            self.publisher_clock_us[url] = min(publisher, self.publisher_clock_us.get(url, publisher))
 
     def hops(self, latency_us: int, ts_us: int, fed_us: int, began_us: int, written_us: int) -> None:
         """One update that reached a client after `latency_us`: when it passed the stations before."""
@@ -221,7 +225,12 @@ class Recorder:
         for name, value in now.items():
             record[name] = value - self._before.get(name, 0)
         record["errors"] = dict(self.errors)
-        record["server_clock_us"], self.server_clock_us = self.server_clock_us, None
+        for name, clocks in (
+            ("gateway_clock_us", self.gateway_clock_us),
+            ("publisher_clock_us", self.publisher_clock_us),
+        ):
+            record[name] = {url: list(reading) for url, reading in clocks.items()}
+            clocks.clear()
         histograms = (
             *(self.delivery, self.service, self.response, self.connect, self.connect_response),
             *(self.hop_in, self.hop_wait, self.hop_out, self.hop_writing),

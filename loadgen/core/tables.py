@@ -217,8 +217,7 @@ def _health(figures: Mapping[str, Any]) -> Table:
         ("machine: handling packets (softirq), mean", f"{client['softirq_share']:.0%}"),
         ("machine: clock moved in a record, greatest", f"{milliseconds(client['clock_step_us'])} ms"),
     ]
-    if figures["clock"] is not None:
-        rows.append(("server: its clock ahead of ours", clock_offset(figures["clock"])))
+    rows += _clocks(figures)
     if server is not None:
         rows += [
             ("server: CPU, mean (100 % is one core)", f"{server['cpu_share']:.0%}"),
@@ -226,6 +225,22 @@ def _health(figures: Mapping[str, Any]) -> Table:
             ("server: memory, greatest", mebibytes(server["rss_bytes"])),
         ]
     return Table("Who worked", ("", ""), rows)
+
+
+def _clocks(figures: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return what is known of the clocks that a delivery's latency spans."""
+    gateways, publishers = figures["clocks"]["gateway"], figures["clocks"]["publisher"]
+    rows = []
+    if gateways:
+        rows.append(("gateway: its clock ahead of ours", clock_offset(gateways)))
+    if publishers:
+        told = clock_offset(publishers)
+        if len(publishers) < len(gateways):
+            told += f"; not known by {len(gateways) - len(publishers)} of {len(gateways)} gateways"
+        rows.append(("publisher: its clock ahead of ours", told))
+    elif figures["streams"]["delivered"]:
+        rows.append(("publisher: its clock ahead of ours", "not known: the server does not tell"))
+    return rows
 
 
 def milliseconds(value_us: float | None) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Any
 
-from loadgen.core.figures import MEASURE, Figures, clock_offset
+from loadgen.core.figures import MEASURE, Figures, clock_offset, furthest
 from loadgen.core.plan import Plan
 from loadgen.core.requirement import Judged, Requirement
 
@@ -193,7 +193,7 @@ def _reasons(asked: Asked, figures: Figures) -> list[Reason]:
         ),
         *_offered(asked, measured, figures.measured.seconds),
         *_clocks(asked, client, measured),
-        *_clock_offset(asked, told["clock"]),
+        *_clock_offsets(asked, told["clocks"]),
         *_receive_wait(client, figures),
     ]
     if client["machine_busy_share"] >= MACHINE_BUSY:
@@ -246,15 +246,23 @@ def _clocks(asked: Asked, client: Mapping[str, Any], measured: Mapping[str, Any]
     return reasons
 
 
-def _clock_offset(asked: Asked, clock: Mapping[str, int] | None) -> list[Reason]:
-    if clock is None or not asked.subscribers:
+def _clock_offsets(asked: Asked, clocks: Mapping[str, Mapping[str, Mapping[str, int]]]) -> list[Reason]:
+    if not asked.subscribers:
         return []
-    certain_us = abs(clock["offset_us"]) - clock["uncertainty_us"]
-    text = (
-        f"the gateway's clock is {clock_offset(clock)} ahead of the client's: hops, and latencies unless the "
-        "publisher's clock is the client's, are off by as much"
-    )
-    return [Reason(SUSPECT if certain_us >= CLOCK_STEP_US.suspect else VALID, text)]
+    off = {
+        "gateway": "hops are off by as much"
+        if clocks["publisher"]
+        else "hops, and latencies unless the publisher's clock is the client's, are off by as much",
+        "publisher": "latencies are off by as much",
+    }
+    return [
+        Reason(
+            SUSPECT if furthest(known)[1].certain_us >= CLOCK_STEP_US.suspect else VALID,
+            f"the {whose}'s clock is {clock_offset(known)} ahead of the client's: {off[whose]}",
+        )
+        for whose, known in clocks.items()
+        if known
+    ]
 
 
 def _receive_wait(client: Mapping[str, Any], figures: Figures) -> list[Reason]:

@@ -52,6 +52,7 @@ class Behaviour:
         stall_s: before it takes these `request` numbers, the whole server stands still for so long.
         clock_ahead_us: tell stamps, by a clock that is so much ahead; an update takes 1 ms to the gateway, 2 ms
             until writing begins, and 4 ms until that is done. None tells none.
+        publisher: what they say of the publisher's clock: `offset_us`, `uncertainty_us`.
         resumed: what each subscriber is sent that asks with `since`, after a `subscribed` that says recovered.
     """
 
@@ -67,6 +68,7 @@ class Behaviour:
     stall_s: dict[int, float] = field(default_factory=dict)
     resumed: list[dict[str, Any] | str] = field(default_factory=list)
     clock_ahead_us: int | None = None
+    publisher: dict[str, int] | None = None
 
 
 class ReferenceServer:
@@ -172,7 +174,8 @@ class ReferenceServer:
             stamps = {"epoch": EPOCH, "seq": self.newest["seq"], "ts_us": ts_us}
             stamps |= {"fed_us": ts_us + 1_000, "began_us": ts_us + 3_000, "written_us": ts_us + 7_000}
         now_us = time.time_ns() // 1000 + (self.behaviour.clock_ahead_us or 0)
-        await connection.send(json.dumps(event("stamps", now_us=now_us, update=stamps)))
+        publisher = self.behaviour.publisher
+        await connection.send(json.dumps(event("stamps", now_us=now_us, publisher=publisher, update=stamps)))
 
     async def _play(self, connection: ServerConnection) -> None:
         if self.behaviour.position is not None:

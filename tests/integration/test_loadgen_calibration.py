@@ -299,18 +299,25 @@ def test_no_p99_that_starvation_has_moved_by_a_tenth_is_believed(tmp_path: Path,
         assert "got no CPU" in " ".join(one["text"] for one in verdict["reasons"])
 
 
-@pytest.mark.parametrize("ahead_us", [0, 5_000_000])
-def test_hops_add_up_to_the_latency_and_the_clocks_are_compared(tmp_path: Path, ahead_us: int) -> None:
+@pytest.mark.parametrize(("ahead_us", "publisher_us"), [(1_000_000, 3_000_000), (5_000_000, None)])
+def test_hops_add_up_to_the_latency_and_the_clocks_are_compared(
+    tmp_path: Path, ahead_us: int, publisher_us: int | None
+) -> None:
+    beyond = None if publisher_us is None else {"offset_us": publisher_us, "uncertainty_us": 200}
     script: list[dict[str, Any] | str] = [update(seq, age_us=FAST_US) for seq in range(1, 21)]  # then it listens
     out = tmp_path / "out.json"
-    with reference_server(script=script, pace_s=0.01, clock_ahead_us=ahead_us) as server:
+    with reference_server(script=script, pace_s=0.01, clock_ahead_us=ahead_us, publisher=beyond) as server:
         load = ("loadgen", "run", "--url", server.url, "--run-dir", str(tmp_path), "--subscribers", "1")
         with running(*load, *SHORT, "--for", "1.5", "--json", str(out)) as process:
             process.wait()
     told = json.loads(out.read_text())
-    figures, clock = told["figures"], told["figures"]["clock"]
+    figures, clocks = told["figures"], told["figures"]["clocks"]
     # Within what it says, and what it says is worth something even on a busy machine.
+    clock = clocks["gateway"][server.url]
     assert abs(clock["offset_us"] - ahead_us) <= clock["uncertainty_us"] < 100_000
+    assert list(clocks["publisher"]) == ([] if publisher_us is None else [server.url])
+    for clock in clocks["publisher"].values():
+        assert abs(clock["offset_us"] - 4_000_000) <= clock["uncertainty_us"] < 100_000
     latencies = figures["latencies"]
     assert latencies["hop_out"]["count"] > 0
     assert latencies["hop_in"]["max"] == pytest.approx(1_000, rel=0.001)
@@ -319,7 +326,8 @@ def test_hops_add_up_to_the_latency_and_the_clocks_are_compared(tmp_path: Path, 
     least_us = min(least_of_each(StoredRun(tmp_path / "a"), "hop_out_us"))
     assert least_us >= FAST_US - 3_000 - 500
     reasons = " ".join(reason["text"] for reason in told["verdict"]["reasons"])
-    assert ("the gateway's clock is" in reasons) is (ahead_us > 0)
+    assert "the gateway's clock is" in reasons
+    assert ("the publisher's clock is +" in reasons) is (publisher_us is not None)
 
 
 def least_of_each(run: StoredRun, name: str) -> list[int]:

@@ -29,10 +29,11 @@ def test_counts_add_up_and_health_is_that_of_the_process_that_is_worst_off() -> 
     assert (merged["seconds"], merged["t"], merged["phase"]) == (1.1, 1000.5, "measure")
 
 
-def test_of_what_all_know_the_least_stands_and_who_knows_nothing_has_no_say() -> None:
-    clocks: list[list[int] | None] = [None, [90, 5], [80, -3]]
-    assert merge([record(server_clock_us=clock) for clock in clocks])["server_clock_us"] == [80, -3]
-    assert merge([record(server_clock_us=None)] * 2)["server_clock_us"] is None
+def test_of_what_several_know_the_least_stands_by_name_and_who_knows_nothing_has_no_say() -> None:
+    clocks = [{}, {"a": [90, 5], "b": [7, 7]}, {"a": [80, -3]}]
+    merged = merge([record(gateway_clock_us=clock) for clock in clocks])
+    assert merged["gateway_clock_us"] == {"a": [80, -3], "b": [7, 7]}
+    assert merge([record(publisher_clock_us={})] * 2)["publisher_clock_us"] == {}
 
 
 def test_one_process_alone_has_its_own_record() -> None:

@@ -41,10 +41,16 @@ def run_of(plan: Asked = PLAN, *requirements: str, **fields: Any) -> Any:
         ({"steal_share": 0.05}, INVALID, "5.0% of the machine's CPU"),
         ({"clock_step_us": -1_000}, SUSPECT, "clock jumped by 1.0 ms"),
         ({"clock_step_us": 10_000}, INVALID, "clock jumped by 10.0 ms"),
-        ({"server_clock_us": [2_000, 1_999]}, VALID, ""),
-        ({"server_clock_us": [2_000, -1_999]}, VALID, ""),
-        ({"server_clock_us": [200, 1_100]}, SUSPECT, "gateway's clock is +1.100 ms, give or take 0.100"),
-        ({"server_clock_us": [200, -9_000]}, SUSPECT, "gateway's clock is -9.000 ms"),
+        ({"gateway_clock_us": {"a": [1_000, 1_999]}}, VALID, ""),
+        ({"gateway_clock_us": {"a": [1_000, -1_999]}}, VALID, ""),
+        (
+            {"gateway_clock_us": {"a": [100, 1_100]}},
+            SUSPECT,
+            "gateway's clock is +1.100 ms, give or take 0.100 ah",
+        ),
+        ({"gateway_clock_us": {"a": [100, -9_000], "b": [1, 0]}}, SUSPECT, "(by a, the furthest of 2) ahead"),
+        ({"publisher_clock_us": {"a": [1_000, -1_999]}}, VALID, ""),
+        ({"publisher_clock_us": {"a": [100, -1_100]}}, SUSPECT, "publisher's clock is -1.100 ms"),
         ({"machine_busy_share": 0.97}, SUSPECT, "97% busy"),
         ({"negative_latencies": 1}, INVALID, "4 updates came before they were stamped"),
         ({"receive_wait_us": 240}, VALID, ""),
@@ -132,11 +138,44 @@ def test_a_report_judges_by_its_manifest() -> None:
     assert report.as_dict()["failures"] == {"refused": 3}
 
 
-def test_the_quickest_answer_of_a_run_says_what_the_clocks_are_apart() -> None:
-    clocks = [None, [400, -7], [90, 40], [100, 1]]
-    figures = Figures(record(**GOOD, server_clock_us=clock) for clock in clocks)
-    assert figures.as_dict()["clock"] == {"offset_us": 40, "uncertainty_us": 45}
-    assert Figures([record(**GOOD)]).as_dict()["clock"] is None
+@pytest.mark.parametrize(
+    ("readings", "told"),
+    [
+        ([[400, -7], [90, 40], [100, 1]], {"offset_us": 40, "uncertainty_us": 90}),
+        # For an hour it was known to be right, and then it was not.
+        ([[5, 1], [400, 3_000], [5, 2]], {"offset_us": 3_000, "uncertainty_us": 400}),
+        ([[400, 1_000], [400, -3_000]], {"offset_us": -3_000, "uncertainty_us": 400}),
+    ],
+)
+def test_of_a_clock_the_surest_answer_is_told_and_before_it_what_certainly_differs(
+    readings: list[list[int]], told: dict[str, int]
+) -> None:
+    clocks = [{}, *({"a": reading} for reading in readings), {"b": [7, 7]}]
+    figures = Figures(record(**GOOD, publisher_clock_us=clock) for clock in clocks)
+    assert figures.as_dict()["clocks"]["publisher"] == {"a": told, "b": {"offset_us": 7, "uncertainty_us": 7}}
+    assert figures.as_dict()["clocks"]["gateway"] == {}
+
+
+def test_the_tables_say_whose_clock_is_how_far_off_and_where_that_is_not_known() -> None:
+    def told(**clocks: Any) -> dict[str, str]:
+        run = make_report(
+            {"plan": {"subscribers": 2, "clients": 2, "measure_s": 1.0}, "config": {"require": []}},
+            Figures([record(**GOOD, **clocks)]),
+            {},
+        )
+        rows = next(table.rows for table in run.tables() if table.title == "Who worked")
+        return {row[0]: row[1] for row in rows if "clock ahead" in row[0]}
+
+    gateway, publisher = "gateway: its clock ahead of ours", "publisher: its clock ahead of ours"
+    assert told() == {publisher: "not known: the server does not tell"}
+    same = {"a": [100, 20]}
+    assert told(gateway_clock_us=same, publisher_clock_us=same) == dict.fromkeys(
+        (gateway, publisher), "+0.020 ms, give or take 0.100: no difference"
+    )
+    two = {"a": [100, 20], "b": [100, -2_000]}
+    found = told(gateway_clock_us=two, publisher_clock_us=same)
+    assert found[gateway] == "-2.000 ms, give or take 0.100 (by b, the furthest of 2)"
+    assert found[publisher].endswith("no difference; not known by 1 of 2 gateways")
 
 
 def test_what_updates_do_not_say_is_told_as_not_measured() -> None:

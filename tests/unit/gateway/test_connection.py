@@ -138,9 +138,14 @@ class Scene:
         self.fanout.flush()
 
     async def connect(
-        self, *, subscribe: bool = True, buffer_bytes: int = 0, early: bytes = b""
+        self,
+        *,
+        subscribe: bool = True,
+        buffer_bytes: int = 0,
+        early: bytes = b"",
+        pair: Callable[[], tuple[socket.socket, socket.socket]] = socket.socketpair,
     ) -> tuple[Connection, Client]:
-        ours, theirs = socket.socketpair()
+        ours, theirs = pair()
         for sock in (ours, theirs):
             sock.setblocking(False)
             if buffer_bytes:
@@ -200,6 +205,33 @@ def test_it_greets_subscribes_as_in_2012_and_answers_pings_and_a_close() -> None
         await client.read_until(lambda: client.close_code() == 1000)
         await site.gone()
         assert site.counters.closes == {"peer": 1}
+
+    play(scene())
+
+
+def tcp_pair() -> tuple[socket.socket, socket.socket]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        theirs = socket.create_connection(listener.getsockname())
+        return listener.accept()[0], theirs
+
+
+def test_the_kernel_takes_little_ahead_of_who_conflates_and_as_ever_of_all_others() -> None:
+    async def scene() -> None:
+        site = Scene()
+        connection, client = await site.connect(subscribe=False, pair=tcp_pair)
+
+        async def bound_in(mode: str) -> int:
+            await client.send(text("subscribe-execs", mode=mode))
+            await site.until(lambda: site.fanout.subscribers[mode])
+            assert isinstance(connection._sock, socket.socket)
+            bound = connection._sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT)
+            await client.send(text("unsubscribe-execs"))
+            return bound
+
+        bounds = [await bound_in(mode) for mode in ("all", "conflate", "volatile", "conflate", "all")]
+        assert bounds == [0, 16384, 0, 16384, 0]
+        client.sock.close()
+        await site.gone()
 
     play(scene())
 

@@ -103,6 +103,14 @@ async def read(peer: ssl.SSLSocket, size: int) -> bytes:
     return await asyncio.get_running_loop().run_in_executor(None, reading)
 
 
+def test_an_option_is_set_on_the_socket_below(pair: Contexts) -> None:
+    async def scene(transport: TlsTransport, notes: Notes, peer: ssl.SSLSocket) -> None:
+        transport.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 20_000)
+        assert transport._sock.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) == 40_000  # socket(7): doubled
+
+    run(pair, scene)
+
+
 def test_what_the_kernel_does_not_take_is_sent_in_order_later(pair: Contexts) -> None:
     async def scene(transport: TlsTransport, notes: Notes, peer: ssl.SSLSocket) -> None:
         taken = transport.send(LARGE)

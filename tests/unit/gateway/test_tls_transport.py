@@ -12,6 +12,7 @@ import pytest
 from gateway.certificate import load_context
 from gateway.tls_transport import TlsTransport
 from tests.certificates import make_pair
+from tests.harness import until
 
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl command to make certificates")
 
@@ -84,11 +85,6 @@ def run(
 
     asyncio.run(main())
     peer.close()
-
-
-async def until(condition: Callable[[], object]) -> None:
-    while not condition():
-        await asyncio.sleep(0.002)
 
 
 async def read(peer: ssl.SSLSocket, size: int) -> bytes:

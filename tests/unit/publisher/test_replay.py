@@ -4,7 +4,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -28,16 +28,10 @@ from execgate.wire.update import Update
 from publisher import replay
 from publisher.core.replays import FIRST_ITEMS, MAX_REQUESTS, TURN_BYTES
 from publisher.replay import MAX_FRAME_BYTES, SEND_BUFFER_BYTES, ReplayServer
+from tests.harness import until
 from tests.unit.publisher.histories import FakeLog
 
 Context = zmq.Context["zmq.Socket[bytes]"]
-
-
-@pytest.fixture
-def context() -> Iterator[Context]:
-    context: Context = zmq.Context()
-    yield context
-    context.destroy(linger=0)
 
 
 class Peer:
@@ -83,12 +77,6 @@ class Peer:
                 count += 1
         except zmq.Again:
             return count
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0.002)
 
 
 @asynccontextmanager

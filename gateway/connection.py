@@ -22,7 +22,7 @@ from gateway.clock import PublisherClock
 from gateway.core.orders import Order, OrderStatus, answer
 from gateway.core.policy import Rights
 from gateway.core.rate import TokenBucket
-from gateway.core.session import Answer, PlaceOrder, Session, Subscribe, TellStamps, Unsubscribe
+from gateway.core.session import Answer, Mode, PlaceOrder, Session, Subscribe, TellStamps, Unsubscribe
 from gateway.counters import Counters
 from gateway.fanout import Fanout
 from gateway.keepalive import Keepalive
@@ -42,6 +42,9 @@ except ImportError:  # a Tornado built without its C extension
     unmask = xor_mask
 
 CLOSE_TIMEOUT_S = 2.0
+CONFLATED_UNSENT_BYTES = 16 * 1024
+"""What the kernel takes ahead of a conflating peer's window. What it has is merged no more, and by itself it takes
+up to `tcp_wmem`: 3.6 MB, 6,400 updates of 2012, measured on a loopback whose peer reads nothing."""
 # A session over its rate is not read for this long; so many times in a row, and it is closed with 1008.
 _PAUSE_S = 1.0
 _PAUSES_TOLERATED = 10
@@ -272,6 +275,8 @@ class Connection(asyncio.Protocol):
         elif type(action) is Subscribe:
             how = action.mode.value, len(action.interest.patterns), action.since
             log.debug("session subscribes session=%s mode=%s topics=%d since=%r", self.session_name, *how)
+            if (action.mode is Mode.CONFLATE) != (self.outbound.mode is Mode.CONFLATE):
+                self._bound_unsent(action.mode)
             account = self.outbound.account
             if account is not None and account.since is None:
                 account.since = action.since
@@ -298,6 +303,10 @@ class Connection(asyncio.Protocol):
                 "update": self.site.fanout.stamps(),
             }
             self.outbound.control(events.encode_event(events.STAMPS, stamps, action.message_id))
+
+    def _bound_unsent(self, mode: Mode) -> None:
+        most = CONFLATED_UNSENT_BYTES if mode is Mode.CONFLATE else 0  # 0 is the system's, which is no bound
+        self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, most)
 
     def _obey(self, event: Event) -> None:
         """A frame that concerns the connection, not the session; what comes after our close frame is ignored."""

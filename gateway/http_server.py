@@ -51,6 +51,83 @@ class _Server(HTTPServer):
         self.on_exchange_over()
 
 
+class _Arrivals:
+    """What becomes of an accepted socket: a proxy's header and TLS, if any, then Tornado's hands.
+
+    Args:
+        server: takes who has arrived.
+        counters: of this process.
+        admission: of each client.
+        certificate: what TLS is served with; None for plain text.
+        header_timeout_s: for a proxy's header.
+
+    Attributes:
+        on_refused: called when a socket was closed instead.
+    """
+
+    on_refused: Callable[[], None]
+
+    def __init__(
+        self,
+        server: HTTPServer,
+        counters: Counters,
+        admission: Admission,
+        certificate: Certificate | None,
+        header_timeout_s: float,
+    ) -> None:
+        self._server = server
+        self._counters = counters
+        self._admission = admission
+        self._certificate = certificate
+        self._header_timeout_s = header_timeout_s
+        self._headers_read: set[asyncio.Task[None]] = set()
+        self._lines = Throttle(log)
+
+    def take(self, sock: socket.socket, address: tuple[str, int]) -> None:
+        """Take a non-blocking socket whose peer is at `address`."""
+        if self._admission.awaits_header(address[0]):
+            task = asyncio.create_task(self._read_header(sock, address))
+            self._headers_read.add(task)
+            task.add_done_callback(self._headers_read.discard)
+        else:
+            self._begin(sock, address)
+
+    async def _read_header(self, sock: socket.socket, proxy: tuple[str, int]) -> None:
+        try:
+            client = await read_proxy_header(sock, self._header_timeout_s) or proxy
+        except (OSError, ProxyHeaderError) as error:
+            self._lines.warning("proxy header not had proxy=%s why=%s", proxy[0], error or "it took too long")
+            self._refuse(sock, "proxy")
+            return
+        if self._admission.admits(client[0]):
+            self._begin(sock, client)
+        else:
+            self._refuse(sock, "rate")
+
+    def _begin(self, sock: socket.socket, address: tuple[str, int]) -> None:
+        if self._certificate is None:
+            self._server.handle_stream(IOStream(sock, max_buffer_size=_MAX_BUFFER_BYTES), address)
+            return
+        try:
+            tls = self._certificate.wrap(sock)
+        except OSError:  # it was reset before we came
+            self._refuse(sock, "gone")
+            return
+        # Without `ssl_options` it would read the system's certificates, which a server has no use for.
+        stream = SSLIOStream(tls, ssl_options=tls.context, max_buffer_size=_MAX_BUFFER_BYTES)
+        stream.wait_for_handshake().add_done_callback(self._count_failed)
+        self._server.handle_stream(stream, address)
+
+    def _count_failed(self, handshake: "asyncio.Future[SSLIOStream]") -> None:
+        if not handshake.cancelled() and handshake.exception() is not None:
+            self._counters.refused["tls"] += 1
+
+    def _refuse(self, sock: socket.socket, kind: str) -> None:
+        sock.close()
+        self._counters.refused[kind] += 1
+        self.on_refused()
+
+
 def serve(
     listener: socket.socket,
     delegate: HTTPServerConnectionDelegate,
@@ -80,56 +157,10 @@ def serve(
         max_body_size=0,
         max_buffer_size=_MAX_BUFFER_BYTES,
     )
-
-    def count_failed(handshake: "asyncio.Future[SSLIOStream]") -> None:
-        if not handshake.cancelled() and handshake.exception() is not None:
-            counters.refused["tls"] += 1
-
     admission = admission or Admission()
-    headers_read: set[asyncio.Task[None]] = set()
-    lines = Throttle(log)
-
-    def hand_over(sock: socket.socket, address: tuple[str, int]) -> None:
-        if admission.awaits_header(address[0]):
-            task = asyncio.create_task(read_header(sock, address))
-            headers_read.add(task)
-            task.add_done_callback(headers_read.discard)
-        else:
-            begin(sock, address)
-
-    async def read_header(sock: socket.socket, proxy: tuple[str, int]) -> None:
-        try:
-            client = await read_proxy_header(sock, header_timeout_s) or proxy
-        except (OSError, ProxyHeaderError) as error:
-            lines.warning("proxy header not had proxy=%s why=%s", proxy[0], error or "it took too long")
-            refuse(sock, "proxy")
-            return
-        if admission.admits(client[0]):
-            begin(sock, client)
-        else:
-            refuse(sock, "rate")
-
-    def refuse(sock: socket.socket, kind: str) -> None:
-        sock.close()
-        counters.refused[kind] += 1
-        acceptor.exchange_over()
-
-    def begin(sock: socket.socket, address: tuple[str, int]) -> None:
-        if certificate is None:
-            server.handle_stream(IOStream(sock, max_buffer_size=_MAX_BUFFER_BYTES), address)
-            return
-        try:
-            tls = certificate.wrap(sock)
-        except OSError:  # it was reset before we came
-            refuse(sock, "gone")
-            return
-        # Without `ssl_options` it would read the system's certificates, which a server has no use for.
-        stream = SSLIOStream(tls, ssl_options=tls.context, max_buffer_size=_MAX_BUFFER_BYTES)
-        stream.wait_for_handshake().add_done_callback(count_failed)
-        server.handle_stream(stream, address)
-
-    acceptor = Acceptor(listener, hand_over, max_exchanges, admission, counters)
-    server.on_exchange_over = acceptor.exchange_over
+    arrivals = _Arrivals(server, counters, admission, certificate, header_timeout_s)
+    acceptor = Acceptor(listener, arrivals.take, max_exchanges, admission, counters)
+    server.on_exchange_over = arrivals.on_refused = acceptor.exchange_over
     acceptor.start()
     return acceptor
 

@@ -77,6 +77,10 @@ class TlsTransport(asyncio.Transport):
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         """Both limits are 0, whatever is asked for: paused while anything waits, resumed when nothing does."""
 
+    def setsockopt(self, level: int, option: int, value: int) -> None:
+        """Set an option of the socket below."""
+        self._sock.setsockopt(level, option, value)
+
     def write_eof(self) -> None:
         """Half-close, while nothing waits here.
 

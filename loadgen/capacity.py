@@ -19,9 +19,9 @@ import ujson
 from execgate.service.exits import EXIT_BROKEN, EXIT_FAILED, EXIT_INCOMPLETE, EXIT_INVALID, EXIT_OK
 from execgate.service.lifecycle import Stop, child_environment
 from execgate.service.options import arguments_of
+from execgate.service.output import as_json, check_output, keep_output
 from execgate.wire.errors import UsageError
 from loadgen.capacity_config import CapacityConfig
-from loadgen.classic import check_output
 from loadgen.config import RunConfig
 from loadgen.core import capacity
 from loadgen.core.capacity import RATE, Trial
@@ -31,7 +31,7 @@ from loadgen.core.tables import as_text, milliseconds
 from loadgen.feeder import Feeder
 from loadgen.host import HostWatch
 from loadgen.manifest import describe_run
-from loadgen.report import as_json, capacity_page
+from loadgen.report import PROGRAM, capacity_page
 from loadgen.run_folder import default_name
 
 FORMAT = 1
@@ -218,10 +218,8 @@ async def find_capacity(config: CapacityConfig, arguments: Sequence[str], stop: 
         await search.run()
         search.write()
         search.write_page()
-        if config.json is not None:
-            Path(config.json).write_text(as_json(search.told()), encoding="utf-8")
     except OSError as error:
-        print(f"execgate loadgen: {error.filename or folder}: {error.strerror or error}", file=sys.stderr)
+        print(f"{PROGRAM}: {error.filename or folder}: {error.strerror or error}", file=sys.stderr)
         return EXIT_FAILED
     print(search.text(), flush=True)
-    return search.status
+    return search.status if keep_output(PROGRAM, "--json", config.json, as_json(search.told())) else EXIT_FAILED

@@ -10,17 +10,15 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from random import Random
-
-import ujson
 
 from execgate.measure.classic import CLIENT_HEADING, ClassicMetrics, csv_line
 from execgate.service.endpoints import TcpAddress, resolve
 from execgate.service.exits import EXIT_FAILED, EXIT_OK
 from execgate.service.lifecycle import Stop
+from execgate.service.output import as_json, keep_output
+from execgate.service.output import check_output as check_output  # for run.py
 from execgate.service.vitals import ProcessVitals
-from execgate.wire.errors import UsageError
 from loadgen.config import ClassicConfig, OrdersConfig
 from loadgen.core.orders import OrderBook
 from loadgen.core.summary import Summary, describe
@@ -33,20 +31,6 @@ from loadgen.subscriber import Subscriber
 
 RECORD_INTERVAL_S = 1.0
 OUTSTANDING_WAIT_S = 2.0
-
-
-def check_output(flag: str, path: str | None) -> None:
-    """Refuse a file that can't be written before the run, not after it.
-
-    Raises:
-        UsageError: names the flag and the file.
-    """
-    if path is None:
-        return
-    try:
-        Path(path).open("a").close()
-    except OSError as error:
-        raise UsageError(f"{flag} {path}: {error.strerror or error}") from None
 
 
 class ClassicRun:
@@ -158,13 +142,8 @@ class ClassicRun:
         summary = self._summary.as_dict()
         summary["broken_streams"] = broken
         print(describe(summary, broken), file=sys.stderr, flush=True)
-        if self._config.json is not None:
-            try:
-                Path(self._config.json).write_text(ujson.dumps(summary, indent=2) + "\n")
-            except OSError as error:
-                reason = error.strerror or error
-                print(f"execgate loadgen: --json {self._config.json}: {reason}", file=sys.stderr)
-                return EXIT_FAILED
+        if not keep_output("execgate loadgen", "--json", self._config.json, as_json(summary)):
+            return EXIT_FAILED
         if self._records.is_lost:
             print(f"execgate loadgen: --records {self._config.records}: not all was written", file=sys.stderr)
             return EXIT_FAILED

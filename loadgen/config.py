@@ -19,7 +19,7 @@ from loadgen.core.adapter import (
     parse_reply,
 )
 from loadgen.core.local import parse_local, show_local
-from loadgen.core.plan import MAX_CLIENTS, Plan, steady_plan
+from loadgen.core.plan import MAX_CLIENTS, Plan, Size, steady_plan
 from loadgen.core.recorder import STALE_AFTER_S
 from loadgen.core.requirement import Requirement, parse_requirement
 from loadgen.core.scenario import Scenario
@@ -354,7 +354,7 @@ class RunConfig(ForeignConfig):
     def plan(self) -> Plan:
         """Return what is to be done, in all processes together."""
         chosen = self.scenario or self.preset
-        return (steady_plan if chosen is None else chosen.plan)(
+        size = Size(
             subscribers=self.subscribers,
             order_clients=self.order_clients if self.orders_per_s is not None else 0,
             connect_rate=self.connect_rate,
@@ -362,6 +362,7 @@ class RunConfig(ForeignConfig):
             measure_s=self.for_,
             orders_per_s=self.orders_per_s or 0.0,
         )
+        return steady_plan(size) if chosen is None else chosen.plan(size)
 
 
 def load_run(

@@ -18,6 +18,7 @@ from typing import Any
 import ujson
 
 from execgate.service.exits import EXIT_INCOMPLETE, EXIT_OK
+from execgate.service.output import as_json as as_json  # for run.py
 from execgate.service.output import write_output
 from execgate.wire.errors import UsageError
 from loadgen.core.comparison import UNKNOWN, compare, comparison_tables, other_settings
@@ -206,11 +207,6 @@ def as_csv(run: StoredRun) -> str:
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()
-
-
-def as_json(content: Any) -> str:
-    """Return JSON for a file."""
-    return ujson.dumps(content, indent=2, escape_forward_slashes=False) + "\n"
 
 
 def _points(run: StoredRun, together: int) -> Iterator[dict[str, Any]]:

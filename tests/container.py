@@ -15,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from tests.harness import wait_until
+from tests.rig import get_over
 
 PATIENCE_S = 60.0
 ADDRESS = ("127.0.0.1", 8124)
@@ -197,12 +198,7 @@ class Container:
         """Return the status and the body of a page of one of its gateways."""
         connection = http.client.HTTPConnection(*ADDRESS)
         connection.sock = self.connect()
-        try:
-            connection.request("GET", path, headers={"Connection": "close"})
-            response = connection.getresponse()
-            return response.status, response.read().decode()
-        finally:
-            connection.close()
+        return get_over(connection, path)
 
     def close(self) -> None:
         """End it and everything in it, and remove its root; whatever state it is in."""

@@ -1,5 +1,6 @@
 """Real processes for integration tests: start one, wait for its words, end it by pid, keep what it said."""
 
+import asyncio
 import os
 import re
 import signal
@@ -23,6 +24,16 @@ def wait_until(condition: Callable[[], object], what: str, timeout_s: float = 10
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {timeout_s} s: {what}")
         time.sleep(0.01)
+
+
+async def until(condition: Callable[[], object], what: str = "what it waits for", timeout_s: float = 10.0) -> None:
+    """As `wait_until`, on the running loop."""
+    try:
+        async with asyncio.timeout(timeout_s):
+            while not condition():
+                await asyncio.sleep(0.002)
+    except TimeoutError:
+        raise AssertionError(f"not within {timeout_s} s: {what}") from None
 
 
 def has_ended(process: psutil.Process) -> bool:

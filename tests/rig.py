@@ -25,6 +25,11 @@ def get(address: str, path: str, timeout_s: float = 5.0) -> tuple[int, str]:
         if tls is None
         else http.client.HTTPSConnection(host.strip("[]"), int(port), timeout=timeout_s, context=tls)
     )
+    return get_over(connection, path)
+
+
+def get_over(connection: http.client.HTTPConnection, path: str) -> tuple[int, str]:
+    """Return the status and the body of one request, the only one of `connection`."""
     try:
         connection.request("GET", path, headers={"Connection": "close"})
         response = connection.getresponse()

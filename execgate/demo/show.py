@@ -8,10 +8,7 @@ import math
 import socket
 import sys
 import time
-from pathlib import Path
 from typing import Any
-
-import ujson
 
 from execgate.demo import table
 from execgate.demo.config import DemoConfig
@@ -21,8 +18,8 @@ from execgate.service.children import ChildError, Children, StoppedError
 from execgate.service.endpoints import bind_error
 from execgate.service.exits import EXIT_FAILED, EXIT_OK
 from execgate.service.lifecycle import Stop
+from execgate.service.output import as_json, check_output, keep_output
 from execgate.service.vitals import ProcessTrees
-from execgate.wire.errors import UsageError
 
 HOST = "127.0.0.1"
 WORKERS = 2
@@ -77,11 +74,7 @@ class Show:
 
     def _check_usage(self) -> None:
         check_port(self._config.port)
-        if self._config.json is not None:
-            try:
-                Path(self._config.json).open("a").close()
-            except OSError as error:
-                raise UsageError(f"--json {self._config.json}: {error.strerror or error}") from None
+        check_output("--json", self._config.json)
 
     async def _start_and_watch(self) -> None:
         config, children = self._config, self._children
@@ -164,8 +157,8 @@ class Show:
         summary, checks = self._summarise(self._pubsub.all, self._orders.all)
         print(table.summary_text(summary, checks), flush=True)
         passed = all(check.passed for check in checks)
-        if self._config.json is not None:
-            Path(self._config.json).write_text(ujson.dumps(summary, indent=2) + "\n")
+        if not keep_output("execgate demo", "--json", self._config.json, as_json(summary)):
+            return EXIT_FAILED
         # Without --for, Ctrl-C is the end that was asked for: the verdict is shown, and is no failure.
         return EXIT_OK if passed or self._config.for_ is None else EXIT_FAILED
 

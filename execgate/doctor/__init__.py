@@ -3,7 +3,6 @@
 Called by `execgate.cli`. `reading.py` reads, `core/` judges; nothing is changed, and nothing is sent anywhere.
 """
 
-import json
 import os
 from collections.abc import Sequence
 
@@ -14,7 +13,7 @@ from execgate.doctor.core.machine import judge_machine
 from execgate.doctor.reading import Reading
 from execgate.service import options
 from execgate.service.exits import EXIT_FAILED, EXIT_OK
-from execgate.service.output import write_output
+from execgate.service.output import as_json, write_output
 
 PROGRAM = "execgate doctor"
 
@@ -39,7 +38,7 @@ def main(arguments: Sequence[str]) -> int:
     )
     diagnosis = examine(Reading(), config.connections, config.workers)
     if config.json is not None:
-        write_output(config.json, json.dumps(diagnosis.as_dict(), indent=2) + "\n", "--json")
+        write_output(config.json, as_json(diagnosis.as_dict()), "--json")
     if config.json != "-":
         print(as_text(diagnosis, everything=config.all))
     return EXIT_OK if diagnosis.is_fine else EXIT_FAILED

@@ -270,21 +270,35 @@ def _offset_ns(number: int, per_second: float) -> int:
     return round(number * _NS / per_second)
 
 
-def steady_plan(
-    *,
-    subscribers: int,
-    order_clients: int,
-    connect_rate: float,
-    warm_up_s: float,
-    measure_s: float,
-    orders_per_s: float,
-) -> Plan:
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How large a run is: what a plan is made at, with a scenario or without.
+
+    Attributes:
+        subscribers: of all groups together.
+        order_clients: 0 where nobody orders.
+        connect_rate: connections a second that are begun, where a stage does not say it.
+        warm_up_s: of all stages that are not measured together, ramps apart.
+        measure_s: of all stages that are measured together.
+        orders_per_s: of all order clients together.
+    """
+
+    subscribers: int
+    order_clients: int
+    connect_rate: float
+    warm_up_s: float
+    measure_s: float
+    orders_per_s: float
+
+
+def steady_plan(size: Size) -> Plan:
     """Return the plan of a run without a scenario: all are connected, and it is measured."""
+    subscribers, rate = size.subscribers, size.connect_rate
     groups = (Group("subscribers", subscribers),) if subscribers else ()
-    ramp_s = (subscribers + order_clients) / connect_rate
+    ramp_s = (subscribers + size.order_clients) / rate
     stages = (
-        Stage(RAMP, RAMP, ramp_s, subscribers, connect_rate),
-        Stage(WARM_UP, WARM_UP, warm_up_s, subscribers, connect_rate, orders_per_s),
-        Stage(MEASURE, MEASURE, measure_s, subscribers, connect_rate, orders_per_s),
+        Stage(RAMP, RAMP, ramp_s, subscribers, rate),
+        Stage(WARM_UP, WARM_UP, size.warm_up_s, subscribers, rate, size.orders_per_s),
+        Stage(MEASURE, MEASURE, size.measure_s, subscribers, rate, size.orders_per_s),
     )
-    return Plan(groups, stages, order_clients)
+    return Plan(groups, stages, size.order_clients)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from loadgen.core.figures import MEASURE, RAMP, WARM_UP
-from loadgen.core.plan import BEHAVIOURS, MAX_CLIENTS, MODES, RECONNECTING, SLOW, Group, Plan, Stage
+from loadgen.core.plan import BEHAVIOURS, MAX_CLIENTS, MODES, RECONNECTING, SLOW, Group, Plan, Size, Stage
 
 MAX_SECONDS = 30 * 86_400.0
 MAX_RATE = 1_000_000.0
@@ -153,35 +153,26 @@ class Scenario:
     def _seconds(self, phase: str) -> float:
         return sum(float(stage["seconds"]) for stage in self.stages if _phase(stage) == phase)
 
-    def plan(
-        self,
-        *,
-        subscribers: int,
-        order_clients: int,
-        connect_rate: float,
-        warm_up_s: float,
-        measure_s: float,
-        orders_per_s: float,
-    ) -> Plan:
-        """Return the plan at this size; the arguments are those of `steady_plan`.
+    def plan(self, size: Size) -> Plan:
+        """Return the plan at this size.
 
         Raises:
             ValueError: a stage has not the time for what happens in it, or there would be too many clients.
         """
         stretch = {RAMP: 1.0}
-        for phase, seconds in ((MEASURE, measure_s), (WARM_UP, warm_up_s)):
+        for phase, seconds in ((MEASURE, size.measure_s), (WARM_UP, size.warm_up_s)):
             stretch[phase] = seconds / (self._seconds(phase) or seconds)
         stages: list[Stage] = []
         standing = before = 0
         for number, given in enumerate(self.stages):
             kind, phase = given["kind"], _phase(given)
             if kind == RAMP_UP:
-                standing = round(subscribers * given.get("to", 1.0))
+                standing = round(size.subscribers * given.get("to", 1.0))
             there = round(standing * given.get("factor", 1.0))
-            if there + order_clients > MAX_CLIENTS:
+            if there + size.order_clients > MAX_CLIENTS:
                 raise ValueError(f"stage {given['name']}: {there:,} subscribers; expected {MAX_CLIENTS:,} at most")
-            rate = given.get("connect_rate", connect_rate)
-            changes = abs(there - before) + (order_clients if number == 0 else 0)
+            rate = given.get("connect_rate", size.connect_rate)
+            changes = abs(there - before) + (size.order_clients if number == 0 else 0)
             if "seconds" in given:
                 seconds = given["seconds"] * stretch[phase]
                 if kind == RAMP_UP:
@@ -195,15 +186,15 @@ class Scenario:
                     seconds,
                     there,
                     rate,
-                    orders_per_s=orders_per_s * given.get("orders_factor", 1.0) if number else 0.0,
-                    burst=given.get("burst", 0) if order_clients else 0,
+                    orders_per_s=size.orders_per_s * given.get("orders_factor", 1.0) if number else 0.0,
+                    burst=given.get("burst", 0) if size.order_clients else 0,
                     burst_every_s=given.get("burst_every_s", 0.0),
                     storm_over_s=given.get("over_s", 0.0) if kind == STORM else None,
                 )
             )
             before = there
         fairness = self.top.get("fairness", False)
-        return Plan(self.groups, tuple(stages), order_clients, name=self.name, tells_fairness=fairness)
+        return Plan(self.groups, tuple(stages), size.order_clients, name=self.name, tells_fairness=fairness)
 
 
 def parse_scenario(name: str, text: str, suggest: Suggest) -> Scenario:

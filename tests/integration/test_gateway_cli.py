@@ -2,8 +2,7 @@
 
 import re
 
-import pytest
-
+from tests.commands import run_each
 from tests.harness import Process
 
 WRONG: list[tuple[tuple[str, ...], str]] = [
@@ -47,7 +46,7 @@ WRONG: list[tuple[tuple[str, ...], str]] = [
     (("--listen",), "--listen"),
     (("stray",), "stray"),
 ]
-ENVIRONMENT = [
+ENVIRONMENT: list[tuple[dict[str, str], str]] = [
     ({"EXECGATE_WORKERS": "none"}, "EXECGATE_WORKERS"),
     ({"MAX_THREADS": "-1"}, "MAX_THREADS"),
     ({"EMIT_VOLATILE": "perhaps"}, "EMIT_VOLATILE"),
@@ -56,28 +55,17 @@ ENVIRONMENT = [
 ]
 
 
-def check(process: Process, expected: str) -> None:
-    try:
-        assert process.wait() == 2
-        assert not process.stdout
-        assert len(process.stderr) == 1, process.words()
-        assert process.stderr[0].startswith("execgate gateway: "), process.words()
-        assert expected in process.stderr[0], process.words()
-    finally:
-        process.close()
-
-
-def test_a_wrong_flag_is_one_line_that_says_what_was_expected_and_exit_2() -> None:
-    """All at once: what takes time is starting an interpreter."""
-    for at in range(0, len(WRONG), 8):
-        batch = WRONG[at : at + 8]
-        for (_, expected), process in zip(batch, [Process("gateway", *flags) for flags, _ in batch], strict=True):
-            check(process, expected)
-
-
-@pytest.mark.parametrize(("environment", "name"), ENVIRONMENT)
-def test_a_wrong_value_in_the_environment_is_named_by_its_variable(environment: dict[str, str], name: str) -> None:
-    check(Process("gateway", environment=environment), name)
+def test_what_is_wrong_is_one_line_that_names_it_and_says_what_was_expected_and_exit_2() -> None:
+    """Flags by their names, values of the environment by their variables."""
+    wrong: list[tuple[tuple[str, ...], dict[str, str], str]]
+    wrong = [(("gateway", *flags), {}, expected) for flags, expected in WRONG]
+    wrong += [(("gateway",), environment, name) for environment, name in ENVIRONMENT]
+    commands = [(words, environment) for words, environment, _ in wrong]
+    for case, ended in zip(wrong, run_each(commands, imports=["gateway.app"]), strict=True):
+        assert (ended.status, ended.stdout) == (2, []), (case, ended)
+        (line,) = ended.stderr
+        assert line.startswith("execgate gateway: "), case
+        assert case[2] in line, case
 
 
 def test_help_lists_every_flag_on_standard_output() -> None:

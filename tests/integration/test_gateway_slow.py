@@ -1,8 +1,11 @@
 """A subscriber that does not read, next to others that do: whom it concerns, and what each is told."""
 
+from typing import Any
+
 from tests.clients import RawClient
-from tests.harness import wait_until
-from tests.rig import Gateway, scripted
+from tests.harness import running, wait_until
+from tests.integration.publisher_feed import Subscriber
+from tests.rig import Gateway, gateway, scripted
 from tests.scripted_publisher import ScriptedPublisher
 
 SMALL = ("--send-buffer-kib", "16", "--outbound-kib", "64")
@@ -159,3 +162,36 @@ def test_a_slow_client_that_closes_gets_its_close_answered_after_it_has_read() -
         slow.send_frame(0x8, b"\x03\xe8")
         gateway.wait_for_stats("the close was read", closes__peer=1)
         assert slow.close_code() == 1000
+
+
+def test_a_slow_conflating_client_gets_the_newest_of_each_symbol_by_the_default_settings() -> None:
+    """Its kernel takes little ahead of it: by itself it would take all of this, and nothing would be merged."""
+    updates, symbols = 2000, 3
+    bounds = ("--await-gateways", "2", "--max-updates", str(updates))
+    made = ("--rate", "5000", "--symbols", str(symbols), *bounds)
+    with running("publisher", "--pub", "tcp://127.0.0.1:0", *made) as publisher:
+        feed = publisher.ready()["pub"]
+        with gateway(feed) as ours, ours.raw(receive_buffer=4096) as slow, ours.raw() as fast:
+            subscribe(slow, "conflate")
+            subscribe(fast, "all")
+            with Subscriber(feed):  # the second that is awaited: now it begins
+                sent = until(fast, updates)
+            got = until(slow, updates)
+            assert len(sent) == updates
+            assert [data["seq"] for data in got] == sorted(data["seq"] for data in got)
+            assert newest(got) == newest(sent)
+            assert len(newest(got)) == symbols
+            assert len(got) + ours.stats()["conflated"] == updates
+            assert len(got) < updates / 2
+
+
+def until(client: RawClient, seq: int) -> list[dict[str, Any]]:
+    """Return the data of all updates up to `seq`."""
+    got: list[dict[str, Any]] = []
+    while not got or got[-1]["seq"] < seq:
+        got.append(client.receive_event("receive-execs")["data"])
+    return got
+
+
+def newest(updates: list[dict[str, Any]]) -> dict[str, Any]:
+    return {data["topic"]: data for data in updates}

@@ -124,16 +124,16 @@ def test_who_is_behind_a_full_ring_that_moves_on_gets_into_it() -> None:
 
 
 def test_what_the_publisher_has_let_go_of_is_asked_for_once_however_much_it_is(now: list[float]) -> None:
-    house = House(floor=1_000_001, ceiling=1_000_010)
-    house.history.retain_from(999_700)
+    house = House(floor=100_001, ceiling=100_010)
+    house.history.retain_from(99_700)
     assert house.archive.find(1) is None
     house.history.answer()
-    assert house.archive.find(1) == house.archive.find(5_000) == Lost(999_699, "evicted")
+    assert house.archive.find(1) == house.archive.find(5_000) == Lost(99_699, "evicted")
     now[0] += 10_000
-    assert house.archive.find(999_699) == Lost(999_699, "evicted")
-    assert house.archive.find(999_700) is None
+    assert house.archive.find(99_699) == Lost(99_699, "evicted")
+    assert house.archive.find(99_700) is None
     house.history.answer()
-    assert house.found(999_700)[0] == 999_700
+    assert house.found(99_700)[0] == 99_700
     assert house.archive.requests == 2
     assert len(house.archive._pages) == 1, "a loss takes no page"
 

@@ -30,6 +30,7 @@ from gateway.orders import MAX_PENDING, OrderDesk
 from gateway.outbound import Outbound, OutboundBudget
 from gateway.pages import Pages
 from gateway.resume import Resumer
+from tests.harness import until
 from tests.unit.gateway.core.test_orders import GOOD
 from tests.unit.gateway.test_orders import LateHandler
 
@@ -138,9 +139,14 @@ class Scene:
         self.fanout.flush()
 
     async def connect(
-        self, *, subscribe: bool = True, buffer_bytes: int = 0, early: bytes = b""
+        self,
+        *,
+        subscribe: bool = True,
+        buffer_bytes: int = 0,
+        early: bytes = b"",
+        pair: Callable[[], tuple[socket.socket, socket.socket]] = socket.socketpair,
     ) -> tuple[Connection, Client]:
-        ours, theirs = socket.socketpair()
+        ours, theirs = pair()
         for sock in (ours, theirs):
             sock.setblocking(False)
             if buffer_bytes:
@@ -149,15 +155,9 @@ class Scene:
         await asyncio.get_running_loop().connect_accepted_socket(lambda: made, ours)
         return made, Client(theirs)
 
-    async def until(self, condition: Callable[[], object]) -> None:
-        deadline_s = asyncio.get_running_loop().time() + 5
-        while not condition():
-            assert asyncio.get_running_loop().time() < deadline_s, "waited in vain"
-            await asyncio.sleep(0.002)
-
     async def gone(self) -> None:
         """Wait until every connection has ended, and nothing of it is left in any table."""
-        await self.until(lambda: not len(self.site.keepalive))
+        await until(lambda: not len(self.site.keepalive))
         assert list(self.fanout.hub.members()) == []
         assert sum(self.fanout.subscribers.values()) == 0
         assert self.site.budget.used == 0
@@ -200,6 +200,33 @@ def test_it_greets_subscribes_as_in_2012_and_answers_pings_and_a_close() -> None
         await client.read_until(lambda: client.close_code() == 1000)
         await site.gone()
         assert site.counters.closes == {"peer": 1}
+
+    play(scene())
+
+
+def tcp_pair() -> tuple[socket.socket, socket.socket]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        theirs = socket.create_connection(listener.getsockname())
+        return listener.accept()[0], theirs
+
+
+def test_the_kernel_takes_little_ahead_of_who_conflates_and_as_ever_of_all_others() -> None:
+    async def scene() -> None:
+        site = Scene()
+        connection, client = await site.connect(subscribe=False, pair=tcp_pair)
+
+        async def bound_in(mode: str) -> int:
+            await client.send(text("subscribe-execs", mode=mode))
+            await until(lambda: site.fanout.subscribers[mode])
+            assert isinstance(connection._sock, socket.socket)
+            bound = connection._sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT)
+            await client.send(text("unsubscribe-execs"))
+            return bound
+
+        bounds = [await bound_in(mode) for mode in ("all", "conflate", "volatile", "conflate", "all")]
+        assert bounds == [0, 16384, 0, 16384, 0]
+        client.sock.close()
+        await site.gone()
 
     play(scene())
 
@@ -261,7 +288,7 @@ def test_a_slow_consumer_is_ended_in_time_and_the_one_beside_it_gets_everything(
         for _ in range(300):
             site.publish(1, 500)
             await fast.read()
-        await site.until(lambda: len(site.site.keepalive) == 1)
+        await until(lambda: len(site.site.keepalive) == 1)
         await fast.read_until(lambda: len(fast.seqs()) == 300)
         assert fast.seqs() == list(range(1, 301))
         assert site.counters.closes == {"4108": 1}
@@ -371,11 +398,11 @@ def test_orders_under_way_end_as_disconnected_once_no_answer_can_be_sent(who: st
         site = Scene()
         connection, client = await site.connect(subscribe=False)
         await client.send(text("order-request", **GOOD) * 2)
-        await site.until(lambda: len(site.handler.taken) == 2)
+        await until(lambda: len(site.handler.taken) == 2)
         site.handler.taken[0].settle(OrderStatus.ACCEPTED)
         if who == "client":
             await client.send(CLOSE)
-            await site.until(lambda: connection.outbound.closing)
+            await until(lambda: connection.outbound.closing)
         else:
             connection.close(1012)
         assert site.counters.orders == {"accepted": 1, "disconnected": 1}
@@ -399,7 +426,7 @@ def test_an_order_over_the_bound_of_those_that_wait_may_come_again() -> None:
         assert client.messages[-1]["data"]["status"] == "rejected"
         site.handler.taken[0].settle(OrderStatus.ACCEPTED)
         await client.send(text("order-request", **GOOD | {"cl_ord_id": "c1"}))
-        await site.until(lambda: len(site.handler.taken) == MAX_PENDING + 1)
+        await until(lambda: len(site.handler.taken) == MAX_PENDING + 1)
         client.sock.close()
         await site.gone()
 
@@ -447,7 +474,7 @@ def test_a_session_over_its_rate_is_held_back_then_closed_with_1008(monkeypatch:
         connection, client = await site.connect(subscribe=False)
         for number in (1, 2, 3):
             await client.send(PING * 12 + text("order-request", **GOOD))
-            await site.until(partial(paused, connection, number))
+            await until(partial(paused, connection, number))
             if number < 3:
                 assert not connection._transport.is_reading()
                 connection._read_on()
@@ -480,7 +507,7 @@ def test_pauses_far_apart_do_not_add_up(monkeypatch: pytest.MonkeyPatch) -> None
         while len(ends) < 4:
             before = len(ends)
             await client.send(PING * 12)
-            await site.until(lambda: len(ends) > before)  # noqa: B023 (called at once)
+            await until(lambda: len(ends) > before)  # noqa: B023 (called at once)
             assert connection._transport.is_reading()
             await asyncio.sleep(0.1)
         assert not connection.outbound.closing
@@ -539,9 +566,9 @@ def test_a_plain_subscription_while_resuming_loses_nothing_and_an_unsubscription
         connection, client = await site.connect(subscribe=False, buffer_bytes=4096)
         since = {"epoch": f"{0xAB:016x}", "seq": 0}
         await client.send(text("subscribe-execs", since=since))
-        await site.until(lambda: connection.outbound._blocked)
+        await until(lambda: connection.outbound._blocked)
         await client.send(text("subscribe-execs", topics=["ex.A.", "ex.B."]))
-        await site.until(lambda: connection.session.interest == Interest(["ex.A.", "ex.B."]))
+        await until(lambda: connection.session.interest == Interest(["ex.A.", "ex.B."]))
         assert len(site.site.resumer) == 1
         site.publish(3)
         await client.read_until(lambda: len(client.seqs()) == 403)

@@ -28,6 +28,7 @@ from execgate.wire.replay import (
 from execgate.wire.update import Kind, Update
 from gateway import history
 from gateway.history import MAX_WAITING, HistoryClient, Outcome, TimedOut
+from tests.harness import until
 
 TIMEOUT_S = 0.3
 
@@ -110,11 +111,6 @@ class Scene:
     def raw(self, *frames: bytes) -> None:
         self._router.send_multipart(frames)
 
-    async def until(self, condition: Callable[[], object]) -> None:
-        async with asyncio.timeout(5):
-            while not condition():
-                await asyncio.sleep(0.002)
-
     def close(self) -> None:
         self.client.close()
         self._context.destroy(linger=0)
@@ -147,7 +143,7 @@ def test_a_replay_comes_in_lists_and_each_is_granted_when_it_was_taken(tmp_path:
         assert granted == 998
         assert asked.outcome is None
         scene.say(peer, request_id, End(7, 1000))
-        await scene.until(lambda: asked.outcome)
+        await until(lambda: asked.outcome)
         assert asked.outcome == End(7, 1000)
         assert asked.seqs == list(range(3, 1001))
         assert asked.lists < 100, "one by one costs ten times as much"
@@ -161,7 +157,7 @@ def test_a_snapshot_and_its_position(tmp_path: Path) -> None:
         peer, request_id, request = await scene.heard()
         assert request == Snapshot()
         scene.say(peer, request_id, item(9), item(4), End(7, 12))
-        await scene.until(lambda: asked.outcome)
+        await until(lambda: asked.outcome)
         assert (asked.seqs, asked.outcome) == ([9, 4], End(7, 12))
 
     play(tmp_path, steps)
@@ -178,7 +174,7 @@ def test_requests_wait_for_each_other_and_what_belongs_to_an_earlier_one_is_no_m
         assert new_id != old_id
         scene.say(peer, old_id, item(6), End(7, 5))
         scene.say(peer, new_id, item(6), item(7), End(7, 7))
-        await scene.until(lambda: second.outcome)
+        await until(lambda: second.outcome)
         assert (second.seqs, second.outcome) == ([6, 7], End(7, 7))
 
     play(tmp_path, steps)
@@ -199,7 +195,7 @@ def test_an_end_may_ask_again(tmp_path: Path) -> None:
             peer, request_id, request = await scene.asked_for()
             assert request == Replay(7, seq, seq)
             scene.say(peer, request_id, item(seq), End(7, seq))
-        await scene.until(lambda: again.outcome)
+        await until(lambda: again.outcome)
 
     play(tmp_path, steps)
 
@@ -223,7 +219,7 @@ def test_an_answer_that_is_wrong_fails_after_what_was_right(
         asked = scene.replay(1, 3)
         peer, request_id, _ = await scene.heard()
         scene.say(peer, request_id, *parts)
-        await scene.until(lambda: asked.outcome)
+        await until(lambda: asked.outcome)
         assert isinstance(asked.outcome, Failed)
         assert asked.seqs == came
 
@@ -260,13 +256,13 @@ def test_silence_times_out_and_the_next_request_goes_over_a_new_socket(
         first, second = scene.replay(1, 3), scene.replay(1, 3)
         peer, request_id, _ = await scene.heard()
         scene.say(peer, request_id, item(1))
-        await scene.until(lambda: first.outcome)
+        await until(lambda: first.outcome)
         assert first.outcome == TimedOut(TIMEOUT_S)
         assert first.seqs == [1]
         new_peer, new_id, _ = await scene.asked_for()
         assert new_peer != peer
         scene.say(new_peer, new_id, item(1), item(2), item(3), End(7, 3))
-        await scene.until(lambda: second.outcome)
+        await until(lambda: second.outcome)
         assert second.outcome == End(7, 3)
 
     play(tmp_path, steps)
@@ -276,13 +272,13 @@ def test_a_publisher_that_is_away_times_out_and_is_found_when_it_is_back(tmp_pat
     async def steps(scene: Scene) -> None:
         scene.unbind()
         lost = scene.replay(1, 1)
-        await scene.until(lambda: lost.outcome)
+        await until(lambda: lost.outcome)
         assert isinstance(lost.outcome, TimedOut)
         scene.bind()
         asked = scene.replay(1, 1)
         peer, request_id, _ = await scene.heard()
         scene.say(peer, request_id, item(1), End(7, 1))
-        await scene.until(lambda: asked.outcome)
+        await until(lambda: asked.outcome)
         assert asked.outcome == End(7, 1)
 
     play(tmp_path, steps)
@@ -296,7 +292,7 @@ def test_signs_of_life_keep_a_slow_answer_alive_and_junk_is_none(tmp_path: Path)
             await asyncio.sleep(TIMEOUT_S * 0.4)
             scene.say(peer, request_id, item(seq))
         scene.say(peer, request_id, End(7, 6))
-        await scene.until(lambda: slow.outcome)
+        await until(lambda: slow.outcome)
         assert slow.outcome == End(7, 6)
         junk = scene.replay(1, 4)
         peer, _, _ = await scene.asked_for()
@@ -320,7 +316,7 @@ def test_when_it_was_us_who_stood_still_nothing_has_timed_out(tmp_path: Path) ->
         peer, request_id, _ = await scene.heard()
         scene.say(peer, request_id, item(1), End(7, 1))
         time.sleep(2 * TIMEOUT_S)  # the whole loop
-        await scene.until(lambda: asked.outcome)
+        await until(lambda: asked.outcome)
         assert asked.outcome == End(7, 1)
 
     play(tmp_path, steps)
@@ -334,7 +330,7 @@ def test_however_long_we_stood_still_the_publisher_has_time_to_answer_behind_it(
             time.sleep(2 * TIMEOUT_S)  # the whole loop
             await asyncio.sleep(0.05)  # and its timers: nothing has come
         scene.say(peer, request_id, item(1), End(7, 1))
-        await scene.until(lambda: asked.outcome)
+        await until(lambda: asked.outcome)
         assert asked.outcome == End(7, 1)
 
     play(tmp_path, steps)
@@ -345,7 +341,7 @@ def test_too_many_requests_fail_at_once_but_not_from_within_the_call(tmp_path: P
         kept = [scene.replay(1, 1) for _ in range(MAX_WAITING + 1)]
         over = scene.replay(1, 1)
         assert over.outcome is None
-        await scene.until(lambda: over.outcome)
+        await until(lambda: over.outcome)
         assert isinstance(over.outcome, Failed)
         assert all(asked.outcome is None for asked in kept)
 

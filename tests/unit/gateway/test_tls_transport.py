@@ -12,6 +12,7 @@ import pytest
 from gateway.certificate import load_context
 from gateway.tls_transport import TlsTransport
 from tests.certificates import make_pair
+from tests.harness import until
 
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl command to make certificates")
 
@@ -86,11 +87,6 @@ def run(
     peer.close()
 
 
-async def until(condition: Callable[[], object]) -> None:
-    while not condition():
-        await asyncio.sleep(0.002)
-
-
 async def read(peer: ssl.SSLSocket, size: int) -> bytes:
     """Read in a thread until so many bytes are here, or the end."""
 
@@ -101,6 +97,14 @@ async def read(peer: ssl.SSLSocket, size: int) -> bytes:
         return data
 
     return await asyncio.get_running_loop().run_in_executor(None, reading)
+
+
+def test_an_option_is_set_on_the_socket_below(pair: Contexts) -> None:
+    async def scene(transport: TlsTransport, notes: Notes, peer: ssl.SSLSocket) -> None:
+        transport.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 20_000)
+        assert transport._sock.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) == 40_000  # socket(7): doubled
+
+    run(pair, scene)
 
 
 def test_what_the_kernel_does_not_take_is_sent_in_order_later(pair: Contexts) -> None:

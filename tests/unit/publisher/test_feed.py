@@ -1,7 +1,7 @@
 """The feed: who has come and gone, and what they were sent, over a real socket in this process."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -9,21 +9,9 @@ import zmq
 
 from execgate.wire.update import Kind, Update, decode, encode
 from publisher.feed import MAX_SUBSCRIPTION_BYTES, MAX_SUBSCRIPTIONS, Feed
+from tests.harness import until
 
 UPDATE = Update(Kind.DATA, b"ex.A.", 7, 1, 1, 5, b"K", b"{}")
-
-
-@pytest.fixture
-def context() -> Iterator["zmq.Context[zmq.Socket[bytes]]"]:
-    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-    yield context
-    context.destroy(linger=0)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0.005)
 
 
 def with_feed(

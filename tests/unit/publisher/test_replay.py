@@ -4,7 +4,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -31,16 +31,10 @@ from execgate.wire.update import Update
 from publisher import replay
 from publisher.core.replays import FIRST_ITEMS, MAX_REQUESTS, TURN_BYTES
 from publisher.replay import MAX_FRAME_BYTES, SEND_BUFFER_BYTES, ReplayServer
+from tests.harness import until
 from tests.unit.publisher.histories import FakeLog
 
 Context = zmq.Context["zmq.Socket[bytes]"]
-
-
-@pytest.fixture
-def context() -> Iterator[Context]:
-    context: Context = zmq.Context()
-    yield context
-    context.destroy(linger=0)
 
 
 class Peer:
@@ -86,12 +80,6 @@ class Peer:
                 count += 1
         except zmq.Again:
             return count
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0.002)
 
 
 @asynccontextmanager
@@ -166,10 +154,10 @@ def test_the_loop_runs_between_slices(context: Context) -> None:
     """What is live goes on: a long replay is never one long job."""
 
     async def scenario() -> None:
-        log = FakeLog(20_000)
+        log = FakeLog(5_000)
         async with serving(context, log) as (_server, endpoint):
             peer = Peer(context, endpoint)
-            peer.say(b"r", Replay(7, 1, 20_000))
+            peer.say(b"r", Replay(7, 1, 5_000))
             turns = 0
 
             async def count() -> None:
@@ -181,7 +169,7 @@ def test_the_loop_runs_between_slices(context: Context) -> None:
             counting = asyncio.create_task(count())
             await peer.answer(b"r")
             counting.cancel()
-            assert turns > len(log.reads) > 20_000 / 64
+            assert turns > len(log.reads) > 5_000 / 64
 
     play(scenario)
 

@@ -14,6 +14,7 @@ from execgate.service import curve, zap
 from execgate.service.curve import ClientCurve, KeyPair, ServerCurve
 from execgate.service.zap import Allowed, Zap
 from execgate.wire.errors import UsageError
+from tests.harness import until
 
 Context = zmq.Context["zmq.Socket[bytes]"]
 FEED, INGEST = "feed", "ingest"
@@ -76,11 +77,6 @@ class Scene:
         except zmq.Again:
             return False
 
-    async def until(self, condition: Callable[[], object]) -> None:
-        async with asyncio.timeout(10):
-            while not condition():
-                await asyncio.sleep(0.005)
-
     def close(self) -> None:
         self.zap.close()
 
@@ -101,8 +97,8 @@ def test_who_is_in_the_directory_gets_in(contexts: tuple[Context, Context], tmp_
     async def steps(scene: Scene) -> None:
         scene.push(FEED, scene.keys["gateway"])
         scene.push(INGEST, scene.keys["producer"])
-        await scene.until(lambda: scene.came(FEED))
-        await scene.until(lambda: scene.came(INGEST))
+        await until(lambda: scene.came(FEED))
+        await until(lambda: scene.came(INGEST))
         assert (scene.zap.counts["allowed"], scene.zap.counts["refused"]) == (2, 0)
 
     play(contexts, tmp_path, steps)
@@ -114,7 +110,7 @@ def test_any_other_key_does_not_and_is_counted_and_logged_with_its_public_half(
 ) -> None:
     async def steps(scene: Scene) -> None:
         scene.push(domain, scene.keys[name])
-        await scene.until(lambda: scene.zap.counts["refused"])
+        await until(lambda: scene.zap.counts["refused"])
         assert not scene.came(domain)
         assert f"refused address=127.0.0.1 domain={domain} key={scene.keys[name].public.decode()}" in caplog.text
         assert not [key for key in scene.keys.values() if key.secret.decode() in caplog.text]
@@ -130,10 +126,10 @@ def test_a_peer_without_keys_or_with_another_server_in_mind_does_not(
             zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
         )
         scene.push(FEED, None)
-        await scene.until(lambda: failed.poll(0))
+        await until(lambda: failed.poll(0))
         scene.push(FEED, scene.keys["gateway"], server=scene.keys["stranger"])
         scene.push(FEED, scene.keys["gateway"])
-        await scene.until(lambda: scene.came(FEED))
+        await until(lambda: scene.came(FEED))
         await asyncio.sleep(0.05)
         assert not scene.came(FEED), "one of three"
         scene.sockets[FEED].disable_monitor()
@@ -153,7 +149,7 @@ def test_a_client_does_not_talk_to_who_only_says_to_be_the_publisher(
         assert not scene.came(FEED)
         scene.keys["publisher"] = impostor
         scene.push(FEED, scene.keys["gateway"])
-        await scene.until(lambda: scene.came(FEED))
+        await until(lambda: scene.came(FEED))
 
     play(contexts, tmp_path, steps)
 
@@ -169,7 +165,7 @@ def test_without_a_handler_nobody_gets_in(contexts: tuple[Context, Context], tmp
         scene.zap = Zap(contexts[0], {FEED: Allowed("--feed", str(tmp_path / FEED))})
         # Another client: the first one's question may have met the handler as it closed, and wait for an answer.
         scene.push(FEED, scene.keys["gateway"])
-        await scene.until(lambda: scene.came(FEED))
+        await until(lambda: scene.came(FEED))
 
     play(contexts, tmp_path, steps)
 
@@ -178,7 +174,7 @@ def test_who_is_refused_holds_no_connection(contexts: tuple[Context, Context], t
     async def steps(scene: Scene) -> None:
         closed = scene.sockets[FEED].get_monitor_socket(zmq.EVENT_DISCONNECTED)
         scene.push(FEED, scene.keys["stranger"])
-        await scene.until(lambda: closed.poll(0))
+        await until(lambda: closed.poll(0))
         scene.sockets[FEED].disable_monitor()
 
     play(contexts, tmp_path, steps)
@@ -188,7 +184,7 @@ def test_a_domain_that_nobody_knows_lets_nobody_in(contexts: tuple[Context, Cont
     async def steps(scene: Scene) -> None:
         scene.sockets["other"] = scene.bind("other")
         scene.push("other", scene.keys["gateway"])
-        await scene.until(lambda: scene.zap.counts["refused"])
+        await until(lambda: scene.zap.counts["refused"])
         assert not scene.came("other")
 
     play(contexts, tmp_path, steps)
@@ -201,15 +197,15 @@ def test_a_key_that_is_added_gets_in_and_one_that_is_removed_does_not(
 
     async def steps(scene: Scene) -> None:
         scene.push(FEED, scene.keys["stranger"])
-        await scene.until(lambda: scene.zap.counts["refused"])
+        await until(lambda: scene.zap.counts["refused"])
         added = tmp_path / FEED / "stranger.pub"
         added.write_bytes((tmp_path / "keys" / "stranger.pub").read_bytes())
         scene.push(FEED, scene.keys["stranger"])
-        await scene.until(lambda: scene.came(FEED))
+        await until(lambda: scene.came(FEED))
         added.unlink()
         refused = scene.zap.counts["refused"]
         scene.push(FEED, scene.keys["stranger"])
-        await scene.until(lambda: scene.zap.counts["refused"] > refused)
+        await until(lambda: scene.zap.counts["refused"] > refused)
         assert not scene.came(FEED)
 
     play(contexts, tmp_path, steps)
@@ -254,9 +250,9 @@ def test_a_flood_of_strangers_is_one_line(
     async def steps(scene: Scene) -> None:
         for _ in range(30):
             scene.push(FEED, scene.keys["stranger"])
-        await scene.until(lambda: scene.zap.counts["refused"] >= 30)
+        await until(lambda: scene.zap.counts["refused"] >= 30)
         scene.push(FEED, scene.keys["gateway"])
-        await scene.until(lambda: scene.came(FEED))
+        await until(lambda: scene.came(FEED))
 
     with caplog.at_level(logging.INFO):
         play(contexts, tmp_path, steps)

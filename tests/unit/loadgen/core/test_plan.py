@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadgen.core.figures import MEASURE, RAMP, WARM_UP
-from loadgen.core.plan import Act, Group, Plan, Stage, steady_plan
+from loadgen.core.plan import Act, Group, Plan, Size, Stage, steady_plan
 from loadgen.core.verdict import asked_of
 
 SECOND = 1_000_000_000
@@ -122,9 +122,7 @@ def test_any_number_of_subscribers_has_the_mixture(counts: list[int], subscriber
 
 
 def test_a_plan_without_a_scenario_is_that_of_the_flags() -> None:
-    plan = steady_plan(
-        subscribers=3, order_clients=2, connect_rate=10.0, warm_up_s=2.0, measure_s=4.0, orders_per_s=5.0
-    )
+    plan = steady_plan(Size(3, order_clients=2, connect_rate=10.0, warm_up_s=2.0, measure_s=4.0, orders_per_s=5.0))
     assert [(stage.phase, stage.seconds) for stage in plan.stages] == [(RAMP, 0.5), (WARM_UP, 2.0), (MEASURE, 4.0)]
     assert [(change.offset_ns * 10 // SECOND, change.act, change.place) for change in plan.changes()] == [
         (1, Act.JOIN, 0),

@@ -12,7 +12,7 @@ from execgate.service.options import did_you_mean
 from execgate.wire.errors import UsageError
 from loadgen.config import RunConfig, load_run
 from loadgen.core.figures import MEASURE, RAMP, WARM_UP
-from loadgen.core.plan import Act, Group, Plan
+from loadgen.core.plan import Act, Group, Plan, Size
 from loadgen.core.scenario import Scenario, parse_scenario
 from loadgen.scenarios import MAX_FILE_BYTES, preset_names, read_preset, read_scenario
 
@@ -29,15 +29,15 @@ def parse(text: str) -> Scenario:
 
 def plan_of(scenario: Scenario, **sizes: Any) -> Plan:
     settings = scenario.settings()
-    defaults = {
-        "subscribers": settings["subscribers"],
-        "order_clients": settings.get("order_clients", 10) if "orders_per_s" in settings else 0,
-        "connect_rate": settings.get("connect_rate", 100.0),
-        "warm_up_s": settings.get("warm_up", 2.0),
-        "measure_s": settings["for_"],
-        "orders_per_s": settings.get("orders_per_s", 0.0),
-    }
-    return scenario.plan(**{**defaults, **sizes})
+    size = Size(
+        subscribers=settings["subscribers"],
+        order_clients=settings.get("order_clients", 10) if "orders_per_s" in settings else 0,
+        connect_rate=settings.get("connect_rate", 100.0),
+        warm_up_s=settings.get("warm_up", 2.0),
+        measure_s=settings["for_"],
+        orders_per_s=settings.get("orders_per_s", 0.0),
+    )
+    return scenario.plan(replace(size, **sizes))
 
 
 def config(*arguments: str, **environment: str) -> RunConfig:

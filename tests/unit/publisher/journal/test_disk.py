@@ -16,6 +16,7 @@ from publisher.journal import committer, disk, tidying
 from publisher.journal.disk import DiskJournal
 from publisher.journal.store import Store
 from publisher.log import MAX_READ, Entry, Range, Retention
+from tests.harness import until
 from tests.unit.publisher.journal.making import ENDLESS, entry, update
 
 
@@ -44,11 +45,6 @@ def on_a_loop(test: Callable[[Watched], Awaitable[None]], directory: Path, reten
             watched.journal.close()
 
     asyncio.run(run())
-
-
-async def until(condition: Callable[[], object]) -> None:
-    while not condition():
-        await asyncio.sleep(0.005)
 
 
 def failing_appends(monkeypatch: pytest.MonkeyPatch) -> list[bool]:

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -22,13 +22,6 @@ from publisher.sources.acknowledged import MAX_BATCH_ID_BYTES, AcknowledgedSourc
 EPOCH = "0000000000000007"
 QQQ = {"symbol": "QQQ", "price": 1}
 Context = zmq.Context["zmq.Socket[bytes]"]
-
-
-@pytest.fixture
-def context() -> Iterator[Context]:
-    context: Context = zmq.Context()
-    yield context
-    context.destroy(linger=0)
 
 
 class Journal(MemoryJournal):

@@ -9,7 +9,7 @@ from loadgen.crowd import Crowd
 
 EVERY_S = 0.05
 MOST_TRIED = 100
-"""Clients that are looked at in one turn for one that can ask."""
+"""Clients that are looked at in one turn for one that can ask, and whose latencies are told."""
 
 
 class Asking:
@@ -34,6 +34,7 @@ class Asking:
         members = self._crowd.members
         for _ in range(min(len(members), MOST_TRIED)):
             self._next = (self._next + 1) % len(members)
-            if members[self._next].ask_for_stamps():
+            member = members[self._next]
+            if member.is_quoted and member.ask_for_stamps():
                 break
         self.start()

@@ -1,13 +1,16 @@
 """The settings of `find-capacity`: those of a `run`, and how to search. Each is a line of docs/loadgen.md."""
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from execgate.service.endpoints import parse_zmq_endpoint
 from execgate.service.options import one_of, option, positive_number, whole_number
 from loadgen.config import RunConfig
 from loadgen.core.plan import MAX_CLIENTS
 from loadgen.core.requirement import Requirement, parse_requirement
+from loadgen.core.scenario import Scenario
 
 _SLO = "p99<50ms,lost==0"
 SLO_OF = {"subscribers": _SLO, "rate": _SLO, "orders": "order.p99<50ms,orders_unanswered==0"}
@@ -24,10 +27,30 @@ def parse_slo(text: str) -> tuple[Requirement, ...]:
     return tuple(parse_requirement(part) for part in text.split(","))
 
 
+def _refused(why: str) -> Any:
+    """Return an option of `run` that a search does not take, and says so in its help."""
+    return option(None, f"for one run, refused here: {why}", parse=_refuse(why))
+
+
+def _refuse(why: str) -> Callable[[str], Any]:
+    def parse(_text: str) -> Any:
+        raise ValueError(f"it is for one run: {why}")
+
+    return parse
+
+
+_SIZES = "a search says itself how many clients there are, and what they do"
+_FOLDERS = "each trial's folder has what is made from its records"
+
+
 @dataclass(frozen=True, slots=True)
 class CapacityConfig(RunConfig):
     """What `find-capacity` takes: each trial is a `run` with the rest of these."""
 
+    scenario: Scenario | None = _refused(_SIZES)
+    preset: Scenario | None = _refused(_SIZES)
+    records: str | None = _refused(_FOLDERS)
+    junit: str | None = _refused(_FOLDERS)
     connect_rate: float = option(
         500.0, "connections a second that are begun, until all are", parse=positive_number, metavar="C"
     )
@@ -65,12 +88,6 @@ class CapacityConfig(RunConfig):
 
     def __post_init__(self) -> None:
         """Check what no single option can know, and each trial's own settings."""
-        for name in ("records", "junit"):
-            if getattr(self, name) is not None:
-                raise ValueError(f"--{name} is for one run; each trial's folder has what is made from its records")
-        for name in ("scenario", "preset"):
-            if getattr(self, name) is not None:
-                raise ValueError(f"--{name} is for one run; a search says itself how many clients there are")
         if self.ingest is not None and self.var != "rate":
             raise ValueError("--ingest is for --var rate")
         if self.var == "rate" and (self.ingest is None) == (self.local is None):

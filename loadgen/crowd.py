@@ -45,6 +45,7 @@ class Crowd:
         wall_offset_us: what to add to monotonic microseconds to get wall-clock ones; taken anew each interval.
         failures: why clients could not connect, with the number of times.
         noticed_ns: a subscriber whose silence was longer than this calls `notice_silence`.
+        is_calm: whether those that are slow or stuck otherwise read what comes.
         tallies: of the groups of subscribers, where there are any, by their names.
     """
 
@@ -67,7 +68,7 @@ class Crowd:
         self.recorder = Recorder()
         self.members: list[Member] = []
         self.tallies: dict[str, Tally] = {}
-        self.stopping = False
+        self.stopping = self.is_calm = False
         self.failures: dict[str, int] = {}
         self.wall_offset_us = 0
         self._stale_ns = round(stale_after_s * 1e9)
@@ -110,7 +111,9 @@ class Crowd:
         return self.recorder.given_up == len(self.members) > 0
 
     def notice_silence(self, member: "Member", silence_ns: int) -> None:
-        """`member` was not heard of for so long, until now."""
+        """`member` was not heard of for so long, until now; who does not read freely says nothing by that."""
+        if not member.reads_freely:
+            return
         self._silence_ns = max(self._silence_ns, silence_ns)
         # The hot road calls only for what is the longest yet, or makes a stream stale: a handful in an interval.
         self.noticed_ns = min(self._silence_ns, self._stale_ns)

@@ -112,7 +112,7 @@ class GroupSubscriber(Subscriber):
     def on_text(self, text: str, received_ns: int) -> None:
         """See `client.Listener`."""
         super().on_text(text, received_ns)
-        if self._group.behaviour == SLOW and not self._is_ending:
+        if self._group.behaviour == SLOW and not self.crowd.is_calm and not self._is_ending:
             self._due_bytes += len(text)
             if self._timer is None:
                 self._pause()
@@ -146,6 +146,10 @@ class GroupSubscriber(Subscriber):
         self._tally.returns += 1
         self.drop()
         self.come_back(time.monotonic_ns())
+
+    def _get_stuck(self) -> None:
+        if self._connection is not None and not self.crowd.stopping:
+            self._connection.pause(True)
 
     def _pause(self) -> None:
         """Read nothing until what was read is allowed."""
@@ -183,11 +187,13 @@ class GroupSubscriber(Subscriber):
 
     def _take_subscribed(self, data: dict[str, Any]) -> None:
         super()._take_subscribed(data)
-        if self._group.behaviour == STUCK and self._connection is not None and not self.crowd.stopping:
-            self._connection.pause(True)
+        if self._group.behaviour == STUCK and not self.crowd.is_calm:
+            self._get_stuck()
 
     def _take_update(self, text: str, data: dict[str, Any], received_ns: int) -> None:
         super()._take_update(text, data, received_ns)
+        if self._group.behaviour == STUCK and not self.crowd.is_calm:  # the calm is over
+            self._get_stuck()
         if self._fairness is not None:
             late_ns = self._fairness.heard(data["epoch"], data["seq"], received_ns)
             if late_ns is not None:

@@ -202,6 +202,7 @@ class LoadRun:
             self._orders.start(start_ns)
             for number, stage in enumerate(self._plan.stages):
                 self._clients = self._plan.clients_in(stage)
+                self._crowd.is_calm = stage.is_calm
                 if self._fairness is not None:
                     self._fairness.is_counting = stage.phase == MEASURE
                 if not await self._stage(number, stage, start_s):

@@ -4,8 +4,8 @@ Called by `group_subscriber.py` for each update of a group whose latencies are q
 under way; one is over when everybody has had it, or a second after the first did.
 """
 
-from collections.abc import Sequence
-from statistics import fmean, median
+from collections.abc import Mapping, Sequence
+from statistics import correlation, fmean, median
 from typing import Any
 
 from execgate.measure.histogram import Histogram
@@ -13,6 +13,10 @@ from execgate.measure.histogram import Histogram
 MAX_UPDATES = 4096
 OVER_NS = 1_000_000_000
 _TENTH = 10
+_APART = 2.0
+"""The last tenth is on average so many times as late as the first: it is the same ones that are first."""
+_BY_JOINING = 0.8
+"""Correlation of the ranks, by lateness and by joining, from which one is the other."""
 
 
 class Fairness:
@@ -88,4 +92,22 @@ def fairness_of(lateness_us: Sequence[float]) -> dict[str, Any] | None:
         "who_joined_first": fmean(lateness_us[:tenth]),
         "who_joined_last": fmean(lateness_us[-tenth:]),
     }
-    return {"clients": len(ranked), "late_us": {name: round(value, 1) for name, value in figures.items()}}
+    late_us = {name: round(value, 1) for name, value in figures.items()}
+    by_lateness = sorted(range(len(lateness_us)), key=lateness_us.__getitem__)
+    by_joining = round(correlation(by_lateness, range(len(ranked))), 3)
+    return {"clients": len(ranked), "late_us": late_us, "by_joining": by_joining}
+
+
+def who_is_first(fairness: Mapping[str, Any]) -> str:
+    """Return whether it is always the same clients that have an update first, in words.
+
+    Args:
+        fairness: as `fairness_of` returned it.
+    """
+    late_us, by_joining = fairness["late_us"], fairness["by_joining"]
+    if late_us["last_tenth"] < _APART * late_us["first_tenth"]:
+        return "no: on average the last tenth is less than twice as late as the first"
+    if abs(by_joining) < _BY_JOINING:
+        return f"yes, the same ones, but not by when they joined (rank correlation {by_joining:+.2f})"
+    first = "first" if by_joining > 0 else "last"
+    return f"yes, those that joined {first} (rank correlation {by_joining:+.2f})"

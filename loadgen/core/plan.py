@@ -81,6 +81,7 @@ class Stage:
         burst_every_s: see `burst`.
         storm_over_s: where it is one: all subscribers lose their connections at its beginning, and come back
             evenly spread over so many seconds.
+        is_calm: whoever is slow or stuck otherwise reads what comes, as everybody else.
     """
 
     name: str
@@ -92,6 +93,7 @@ class Stage:
     burst: int = 0
     burst_every_s: float = 0.0
     storm_over_s: float | None = None
+    is_calm: bool = False
 
 
 class Act(Enum):
@@ -152,7 +154,8 @@ class Plan:
             if changes / stage.connect_rate > stage.seconds * _CLOSE_ENOUGH:
                 raise ValueError(
                     f"stage {stage.name}: {changes} clients that join or leave at {stage.connect_rate:g} a second "
-                    f"take {changes / stage.connect_rate:g} s, and it lasts {stage.seconds:g} s"
+                    f"take {changes / stage.connect_rate:g} s, and it lasts {stage.seconds:g} s; "
+                    "say a higher --connect-rate, or more seconds with --for"
                 )
             before, joining = stage.subscribers, 0
 

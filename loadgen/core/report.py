@@ -9,6 +9,7 @@ from typing import Any
 
 from loadgen.core.figures import Figures
 from loadgen.core.requirement import parse_requirement
+from loadgen.core.storms import storms_of, storms_table
 from loadgen.core.tables import Table, tables_of
 from loadgen.core.verdict import Asked, Verdict, judge
 
@@ -31,16 +32,25 @@ class Report:
 
     def as_dict(self) -> dict[str, Any]:
         """Return it for `--json`; docs/loadgen.md has the meaning of each figure."""
+        figures = self.figures.as_dict()
+        storms = self._storms(figures)
         return {
             "run": self.manifest,
-            "figures": self.figures.as_dict(),
+            "figures": figures | ({"storms": storms} if storms else {}),
             "verdict": self.verdict.as_dict(),
             **self.end,
         }
 
     def tables(self) -> list[Table]:
         """Return it for people."""
-        return tables_of(self.figures.as_dict(), self.verdict.as_dict(), self.end)
+        figures = self.figures.as_dict()
+        tables = tables_of(figures, self.verdict.as_dict(), self.end)
+        if storms := self._storms(figures):
+            tables.insert(2, storms_table(storms))  # behind verdict and latencies: it is what was asked
+        return tables
+
+    def _storms(self, figures: Mapping[str, Any]) -> list[dict[str, Any]]:
+        return storms_of(self.manifest.get("scenario", {"stages": ()}), figures)
 
 
 def make_report(manifest: Mapping[str, Any], figures: Figures, end: Mapping[str, Any]) -> Report:

@@ -21,6 +21,8 @@ MAX_TOPICS = 1_000
 """Of a subscription, as docs/protocol.md has it."""
 RAMP_UP, HOLD, SPIKE, SOAK, STORM = "ramp", "hold", "spike", "soak", "storm"
 KINDS = (RAMP_UP, HOLD, SPIKE, SOAK, STORM)
+RAMP_REST_S = 1.0
+"""At the end of a ramp of no said length: who came last stands, and what was sent to them all at once is over."""
 
 Suggest = Callable[[str, Iterable[str]], str]
 Check = Callable[[Any], Any]
@@ -87,6 +89,7 @@ TOP: dict[str, Check] = {
     "connect_rate": _RATE,
     "orders_per_s": _RATE,
     "order_clients": _whole(1, MAX_CLIENTS),
+    "local_rate": _RATE,
     "fairness": _switch,
 }
 GROUP: dict[str, Check] = {
@@ -108,6 +111,7 @@ STAGE: dict[str, Check] = {
     "orders_factor": _number(0, 1000),
     "connect_rate": _RATE,
     "over_s": _number(0, MAX_SECONDS),
+    "calm": _switch,
     "burst": _whole(1, MAX_BURST),
     "burst_every_s": _number(0.01, MAX_SECONDS),
 }
@@ -178,7 +182,7 @@ class Scenario:
                 if kind == RAMP_UP:
                     rate = max(changes, 1) / seconds
             else:
-                seconds = max(changes, 1) / rate
+                seconds = max(changes, 1) / rate + RAMP_REST_S
             stages.append(
                 Stage(
                     given["name"],
@@ -190,6 +194,7 @@ class Scenario:
                     burst=given.get("burst", 0) if size.order_clients else 0,
                     burst_every_s=given.get("burst_every_s", 0.0),
                     storm_over_s=given.get("over_s", 0.0) if kind == STORM else None,
+                    is_calm=given.get("calm", False),
                 )
             )
             before = there

@@ -2,13 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from textwrap import wrap
 from typing import Any
 
 from execgate.measure.histogram import Histogram
 from loadgen.core.figures import Figures, latency_figures, lost
 from loadgen.core.summary import PERCENTILES
 
+UNKNOWN = "-"
 _SHOWN_ERRORS = 4
+_LABEL, _COLUMN = 24, 9
+_LEFT_OUT = ("p90", "p99.9", "p50")
+"""Columns that a narrow terminal goes without, in this order."""
 _ROWS = (("delivery", "delivery_us", "delivery"), ("order", "response_us", "order response"))
 
 
@@ -36,7 +41,7 @@ def screen(progress: Progress, record: Mapping[str, Any], figures: Figures, widt
     seconds = figures.measured.seconds
     lines = [
         f"run {progress.name}: {progress.phase}, {progress.phase_s:.0f} of {progress.of_s:.0f} s",
-        f"connected {record['connected']} of {progress.clients}; {whole['disconnects']} lost, "
+        f"connected {record['connected']} of {progress.clients}; {whole['disconnects']} ended, "
         f"{whole['given_up']} given up",
         "",
         f"{'':<24}{'now':>12}{'so far':>12}",
@@ -48,12 +53,16 @@ def screen(progress: Progress, record: Mapping[str, Any], figures: Figures, widt
     ):
         now = _rate(record[name], record["seconds"])
         lines.append(f"{what:<24}{now:>12}{_rate(measured[name], seconds):>12}")
-    lines += ["", f"{'ms':<24}" + "".join(f"{name:>9}" for name in PERCENTILES)]
+    names = list(PERCENTILES)
+    for name in _LEFT_OUT:
+        if _LABEL + _COLUMN * len(names) > width:
+            names.remove(name)
+    lines += ["", f"{'ms':<{_LABEL}}" + "".join(f"{name:>{_COLUMN}}" for name in names)]
     for latency, field, what in _ROWS:
         so_far = figures.histogram(latency)
         if record[field] or so_far.count:
-            lines.append(_latency_row(f"{what}, now", _histogram(record[field])))
-            lines.append(_latency_row(f"{what}, so far", so_far))
+            lines.append(_latency_row(f"{what}, now", _histogram(record[field]), names))
+            lines.append(_latency_row(f"{what}, so far", so_far, names))
     checked = (
         f"{whole['gaps']} gaps ({whole['missing']} missing), {whole['told_gaps']} told "
         f"({whole['told_missing']} missing), {whole['duplicates']} duplicates, {whole['reorders']} reorders"
@@ -66,7 +75,7 @@ def screen(progress: Progress, record: Mapping[str, Any], figures: Figures, widt
         f"behind schedule {record['behind_us'] / 1000:.1f} ms, steal {record['steal_share']:.1%}, "
         f"unread for {record['receive_wait_us'] / 1000:.1f} ms",
     ]
-    return [line[:width] for line in lines]
+    return [part for line in lines for part in _folded(line, width)]
 
 
 def line(progress: Progress, record: Mapping[str, Any], figures: Figures) -> str:
@@ -80,7 +89,9 @@ def line(progress: Progress, record: Mapping[str, Any], figures: Figures) -> str
     for latency, field, _ in _ROWS:
         if record[field]:
             now = latency_figures(_histogram(record[field]))
-            words += [f"{latency}_{name}={_ms(now[name])}ms" for name in ("p50", "p99", "max")]
+            for name in ("p50", "p99", "max"):
+                value = _ms(now[name])
+                words.append(f"{latency}_{name}={value}" + ("" if value == UNKNOWN else "ms"))
     if whole["orders_sent"]:
         words.append(f"orders/s={_rate(record['orders_sent'], record['seconds'])}")
     words += [
@@ -91,12 +102,19 @@ def line(progress: Progress, record: Mapping[str, Any], figures: Figures) -> str
     return " ".join(words)
 
 
+def _folded(line: str, width: int) -> list[str]:
+    """Return a line as so many as it takes; one of a table has no sentence to fold and is cut."""
+    if len(line) <= width or "  " in line:
+        return [line[:width]]
+    return wrap(line, width, subsequent_indent="  ")
+
+
 def _rate(count: int, seconds: float) -> str:
-    return f"{count / seconds:,.0f}" if seconds else "-"
+    return f"{count / seconds:,.0f}" if seconds else UNKNOWN
 
 
 def _ms(value_us: int | None) -> str:
-    return "-" if value_us is None else f"{value_us / 1000:.2f}"
+    return UNKNOWN if value_us is None else f"{value_us / 1000:.2f}"
 
 
 def _histogram(buckets: Mapping[int, int]) -> Histogram:
@@ -105,9 +123,9 @@ def _histogram(buckets: Mapping[int, int]) -> Histogram:
     return histogram
 
 
-def _latency_row(what: str, histogram: Histogram) -> str:
+def _latency_row(what: str, histogram: Histogram, names: Sequence[str]) -> str:
     figures = latency_figures(histogram)
-    return f"{what:<24}" + "".join(f"{_ms(figures[name]):>9}" for name in PERCENTILES)
+    return f"{what:<{_LABEL}}" + "".join(f"{_ms(figures[name]):>{_COLUMN}}" for name in names)
 
 
 def _errors(errors: Mapping[str, int]) -> str:

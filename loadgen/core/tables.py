@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
+from loadgen.core.fairness import who_is_first
 from loadgen.core.figures import HOPS, LATENCIES, SAMPLES_NOTE, clock_offset
 from loadgen.core.summary import PERCENTILES
 
@@ -92,18 +93,20 @@ def _stages(figures: Mapping[str, Any]) -> Table:
             (
                 name,
                 f"{stage['seconds']:,.1f}",
+                f"{stage['connected']:,}",
                 f"{stage['delivered'] / stage['seconds']:,.0f}" if stage["seconds"] else "-",
                 *(milliseconds(delivery[at]) for at in ("p50", "p99", "max")),
                 *(milliseconds(order[at]) for at in ("p99", "max")),
                 milliseconds(connect["max"]),
                 f"{stage['missing'] + stage['told_missing']:,}",
                 f"{stage['disconnects']:,} / {stage['connects']:,}",
-                *("-" if ends is None else " - ".join(mebibytes(end) for end in ends) for ends in memory),
+                *("-" if ends is None else " - ".join(f"{end / 2**20:,.1f}" for end in ends) for ends in memory),
             )
         )
     columns = (
-        *("", "s", "delivered/s", "p50", "p99", "max", "order p99", "order max", "connect max", "lost"),
-        *("lost / made connections", "client's memory", "server's memory"),
+        *("", "s", "connected at the end", "delivered/s", "p50", "p99", "max"),
+        *("order p99", "order max", "connect max", "lost"),
+        *("connections ended / made", "client's MiB", "server's MiB"),
     )
     return Table("Stages, latencies in ms", columns, rows)
 
@@ -138,6 +141,8 @@ def _fairness(figures: Mapping[str, Any], end: Mapping[str, Any]) -> Table:
         words = ", ".join(f"{at} {milliseconds(spread[at])}" for at in PERCENTILES)
         rows.append(("from the first client to the last, of one update", words))
     if fairness is not None:
+        if "by_joining" in fairness:  # a run that is kept may be older
+            rows.append(("is it always the same clients that have it first?", who_is_first(fairness)))
         rows += [
             (f"behind the first, on average: {name.replace('_', ' ')}", milliseconds(late_us))
             for name, late_us in fairness["late_us"].items()
@@ -192,7 +197,7 @@ def _counts(figures: Mapping[str, Any]) -> Table:
         rows.append(("answers too late / to nothing", f"{orders['late']:,} / {orders['unexpected']:,}"))
     rows += [
         ("clients", f"{connections['clients']:,}"),
-        ("connections made / lost", f"{connections['connects']:,} / {connections['disconnects']:,}"),
+        ("connections made / ended", f"{connections['connects']:,} / {connections['disconnects']:,}"),
         ("clients that gave up", f"{connections['given_up']:,}"),
     ]
     if connections["connected_low"] is not None:

@@ -124,11 +124,13 @@ class StageSum:
 
     Attributes:
         phase: what they count for.
+        connected: at the end of the last record.
         delivery, response, connect_response: latencies of quoted deliveries, of orders, of connections.
     """
 
     def __init__(self, phase: str) -> None:
         self.phase = phase
+        self.connected = 0
         self.delivery = Histogram()
         self.response = Histogram()
         self.connect_response = Histogram()
@@ -139,6 +141,7 @@ class StageSum:
     def add(self, record: Mapping[str, Any]) -> None:
         """Add one."""
         self._seconds += record["seconds"]
+        self.connected = record["connected"]
         for name in _OF_STAGE:
             self._counts[name] += record[name]
         self._counts["errors"] += sum(record["errors"].values())
@@ -150,7 +153,13 @@ class StageSum:
 
     def as_dict(self) -> dict[str, Any]:
         """Return its counts, and memory as it was at its beginning and end; latencies are the caller's."""
-        return {"phase": self.phase, "seconds": round(self._seconds, 3), **self._counts, **self._memory}
+        return {
+            "phase": self.phase,
+            "seconds": round(self._seconds, 3),
+            "connected": self.connected,
+            **self._counts,
+            **self._memory,
+        }
 
 
 _OF_STAGE = ("delivered", "missing", "told_missing", "connects", "disconnects", "resumes", "orders_answered")

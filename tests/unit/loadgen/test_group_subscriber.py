@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from execgate.wire.events import PLAIN, encode_event
+from loadgen.asking import Asking
 from loadgen.client import Closed
 from loadgen.core.fairness import Fairness
 from loadgen.core.plan import Group
@@ -50,6 +51,44 @@ def test_a_stuck_one_reads_until_it_is_subscribed_and_at_the_end_learns_how_the_
         record = crowd.take_record()
         assert record["groups"]["g"]["closed"] == {"4108": 1}
         assert record["errors"] == {}, "it is what was wanted"
+
+    run(script, play)
+
+
+@pytest.mark.parametrize("of_group", [{"behaviour": "stuck"}, {"behaviour": "slow", "read_bytes_per_s": 1.0}])
+def test_while_it_is_calm_it_reads_and_from_then_on_it_does_what_it_is_called(of_group: dict[str, Any]) -> None:
+    script = Script(opens)
+
+    async def play(crowd: Crowd) -> None:
+        crowd.is_calm = True
+        one = member(crowd, script, **of_group)
+        hear(one, "subscribed", epoch="e", seq=5)
+        update(one, 6)
+        assert script.pauses == []
+        crowd.is_calm = False
+        update(one, 7)
+        assert script.pauses == [True]
+
+    run(script, play)
+
+
+def test_who_does_not_read_is_not_stale_and_is_not_asked_for_stamps() -> None:
+    script = Script(opens)
+
+    async def play(crowd: Crowd) -> None:
+        healthy, stuck = member(crowd, script), member(crowd, script, behaviour="stuck")
+        for one in (stuck, healthy):
+            hear(one, "hello", address="1.2.3.4:5", stamps=True)
+            one.on_text(encode_event("heartbeat", {"epoch": "e", "seq": 5}).decode(), time.monotonic_ns() + 10**12)
+        record = crowd.take_record()
+        assert (record["stale"], record["silence_us"] > 10**8) == (1, True), "of the healthy one alone"
+        script.sent.clear()
+        asking = Asking(crowd)
+        asking.start()
+        await until(lambda: script.sent)
+        asking.stop()
+        assert stuck.ask_for_stamps(), "who was asked owes an answer"
+        assert not healthy.ask_for_stamps()
 
     run(script, play)
 

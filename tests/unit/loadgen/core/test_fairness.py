@@ -2,7 +2,7 @@
 
 import pytest
 
-from loadgen.core.fairness import MAX_UPDATES, OVER_NS, Fairness, fairness_of
+from loadgen.core.fairness import MAX_UPDATES, OVER_NS, Fairness, fairness_of, who_is_first
 
 
 def counting(expected: int) -> Fairness:
@@ -48,6 +48,7 @@ def test_the_ranks_and_who_joined_when() -> None:
     told = fairness_of([40.0, 0.0, 10.0, 30.0, 20.0])
     assert told == {
         "clients": 5,
+        "by_joining": -0.1,
         "late_us": {
             "least": 0.0,
             "first_tenth": 0.0,
@@ -61,4 +62,20 @@ def test_the_ranks_and_who_joined_when() -> None:
     twenty = fairness_of([float(late) for late in range(20)])
     assert twenty is not None
     assert twenty["late_us"]["first_tenth"] == pytest.approx(0.5)
+    assert twenty["by_joining"] == 1.0
     assert fairness_of([1.0]) is None
+
+
+@pytest.mark.parametrize(
+    ("lateness_us", "expected"),
+    [
+        ([float(late) for late in range(20)], "yes, those that joined first (rank correlation +1.00)"),
+        ([float(late) for late in range(20, 0, -1)], "yes, those that joined last (rank correlation -1.00)"),
+        ([float(late * 7 % 20) for late in range(20)], "yes, the same ones, but not by when they joined"),
+        ([100.0 + late for late in range(20)], "no: on average the last tenth is less than twice as late"),
+    ],
+)
+def test_whether_it_is_always_the_same_ones_is_said_in_words(lateness_us: list[float], expected: str) -> None:
+    told = fairness_of(lateness_us)
+    assert told is not None
+    assert who_is_first(told).startswith(expected)

@@ -135,6 +135,7 @@ over_s = 1
 kind = "ramp"
 seconds = 5
 to = 0.5
+calm = true
 [[stage]]
 kind = "hold"
 seconds = 2
@@ -155,7 +156,7 @@ def test_its_plan_has_each_stage_as_it_is_said() -> None:
         for stage in plan.stages
     ]
     assert told == [
-        ("1 ramp", RAMP, 2.0, 10, 10.0, 0.0),
+        ("1 ramp", RAMP, 3.0, 10, 10.0, 0.0),
         ("2 hold", WARM_UP, 2.0, 10, 10.0, 8.0),
         ("3 spike", MEASURE, 4.0, 30, 10.0, 4.0),
         ("4 hold", MEASURE, 3.0, 10, 10.0, 8.0),
@@ -164,6 +165,7 @@ def test_its_plan_has_each_stage_as_it_is_said() -> None:
         ("7 hold", MEASURE, 2.0, 5, 10.0, 8.0),
     ]
     assert [stage.storm_over_s for stage in plan.stages] == [None, None, None, None, 1.0, None, None]
+    assert [stage.is_calm for stage in plan.stages] == [False] * 5 + [True, False]
     assert (plan.stages[-1].burst, plan.stages[-1].burst_every_s) == (9, 1.5)
     assert sum(change.act is Act.LEAVE for change in plan.changes()) == 25
 
@@ -201,9 +203,9 @@ def test_a_flag_and_the_environment_win_over_a_scenario() -> None:
     made = config("--preset", "spike", "--subscribers", "50", "--for", "60", EXECGATE_ORDERS_PER_S="3")
     assert (made.subscribers, made.for_, made.orders_per_s, made.order_clients) == (50, 60.0, 3.0, 10)
     stages = made.plan().stages
-    assert [stage.subscribers for stage in stages] == [50, 50, 50, 150, 50]
-    assert [stage.orders_per_s for stage in stages] == [0.0, 3.0, 3.0, 15.0, 3.0]
-    assert [stage.seconds for stage in stages] == [0.6, 2.0, 20.0, 20.0, 20.0]
+    assert [stage.subscribers for stage in stages] == [50, 50, 50, 150, 50, 50]
+    assert [stage.orders_per_s for stage in stages] == [0.0, 3.0, 3.0, 15.0, 3.0, 3.0]
+    assert [stage.seconds for stage in stages] == [1.3, 2.0, 20.0, 20.0, 1.5, 20.0]
     assert config("--preset", "spike", "--subscribers", "100", "--connect-rate", "30").connect_rate == 30.0
 
 
@@ -216,7 +218,7 @@ def test_a_flag_and_the_environment_win_over_a_scenario() -> None:
         (["--preset", "classic2012"], "--preset 'classic2012': it is a command of its own"),
         (["--scenario", "/nowhere"], "--scenario '/nowhere': No such file or directory"),
         (["--scenario", "/dev/zero"], "--scenario '/dev/zero': larger than 256 KiB"),
-        (["--preset", "spike", "--for", "1"], "stage spike: 200 clients that join or leave at 100 a second"),
+        (["--preset", "spike", "--for", "1"], "stage spike: 200 clients that join or leave at 200 a second"),
         (["--preset", "soak", "--for", "2e5"], "--for 200000: "),
     ],
 )  # fmt: skip

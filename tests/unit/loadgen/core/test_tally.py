@@ -72,6 +72,7 @@ def test_a_run_adds_up_counts_of_all_and_latencies_of_what_was_measured() -> Non
     assert list(figures["stages"]) == ["up", "storm", "drain"]
     storm = figures["stages"]["storm"]
     assert (storm["seconds"], storm["delivered"], storm["told_missing"]) == (2.0, 21, 2)
+    assert storm["connected"] == RECORDS[2]["connected"]
     assert (storm["phase"], storm["rss_bytes"]) == (MEASURE, [2 << 20, 3 << 20])
     assert storm["latencies"]["delivery"]["p50"] == 5_003
     assert figures["spread"]["p50"] == 300
@@ -83,7 +84,7 @@ def test_people_are_told_of_each_group_and_stage_and_only_where_there_are_some()
     fairness = {"clients": 2, "late_us": {"least": 0.0, "who_joined_last": 1500.0}}
     text = as_text(tables_of(Figures(RECORDS).as_dict(), verdict, {"fairness": fairness}))
     [storm] = [line for line in text.splitlines() if line.startswith("  storm ")]
-    assert "2 MiB - 3 MiB" in storm
+    assert "2.0 - 3.0" in storm
     [b] = [line for line in text.splitlines() if line.startswith("  b ")]
     assert "7 / 0" in b
     assert "4108 2, 1006 1" in b

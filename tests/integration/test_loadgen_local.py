@@ -14,6 +14,7 @@ from execgate.service.lifecycle import Stop
 from loadgen.core.figures import Figures
 from loadgen.local import local_servers
 from loadgen.run_folder import StoredRun
+from tests.clients import Client
 from tests.harness import has_ended, running, wait_until
 
 
@@ -25,6 +26,12 @@ def is_measured(folder: Path) -> bool:
     return bool(measured["delivered"]) and bool(whole["connected_peak"] == 4)
 
 
+def address_of(gateway: psutil.Process) -> str:
+    """Return where it listens for clients."""
+    (address,) = {one.laddr for one in gateway.net_connections("tcp") if one.status == psutil.CONN_LISTEN}
+    return f"{address.ip}:{address.port}"
+
+
 def test_the_servers_live_as_long_as_the_run_and_the_death_of_one_is_told(tmp_path: Path) -> None:
     load = ("--subscribers", "4", "--connect-rate", "100", "--warm-up", "0.2", "--interval", "0.3", "--for", "60")
     place = ("--run-dir", str(tmp_path), "--name", "a", "--connect-timeout-ms", "20000")
@@ -32,6 +39,10 @@ def test_the_servers_live_as_long_as_the_run_and_the_death_of_one_is_told(tmp_pa
         wait_until(lambda: is_measured(tmp_path / "a"), "all are connected, updates come, it measures", 60)
         servers = psutil.Process(process.pid).children()
         assert [server.cmdline()[3] for server in servers] == ["publisher", "gateway", "gateway"]
+        with Client(address_of(servers[1]), subscribe_at_connect=False) as client:
+            epoch = client.subscribe()["epoch"]
+            # Updates from before the gateway was there: they come of the publisher's replay.
+            assert client.subscribe(since={"epoch": epoch, "seq": 0})["recovered"]
         os.kill(servers[2].pid, signal.SIGKILL)
         assert process.wait(60) in (97, 98), process.words()
         assert all(map(has_ended, servers))
@@ -42,7 +53,7 @@ def test_the_servers_live_as_long_as_the_run_and_the_death_of_one_is_told(tmp_pa
 
 def test_a_server_that_does_not_get_ready_says_why() -> None:
     async def start() -> None:
-        async with local_servers(1, -1.0, Stop()):
+        async with local_servers(1, 1, -1.0, Stop()):
             pass
 
     with pytest.raises(ChildError, match=r"the local publisher ended with status 2.*\n.*--rate '-1'"):

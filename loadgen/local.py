@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from execgate.service.children import Child, Children
+from execgate.service.children import Children
 from execgate.service.lifecycle import Stop
 from loadgen.core.local import HOST
 from loadgen.core.target import Target
@@ -31,11 +31,12 @@ class LocalServers:
 
 
 @asynccontextmanager
-async def local_servers(gateways: int, rate: float, stop: Stop) -> AsyncIterator[LocalServers]:
+async def local_servers(gateways: int, clients: int, rate: float, stop: Stop) -> AsyncIterator[LocalServers]:
     """Run servers for the length of a block.
 
     Args:
         gateways: how many.
+        clients: how many each takes in: all of them, where the others turn some away.
         rate: updates a second that the publisher makes.
         stop: asks for an early end; it is requested where a server ends by itself.
 
@@ -44,7 +45,7 @@ async def local_servers(gateways: int, rate: float, stop: Stop) -> AsyncIterator
         StoppedError: the end was asked for before all were.
     """
     async with Children() as children:
-        servers = await _start(children, gateways, rate, stop)
+        servers = await _start(children, gateways, clients, rate, stop)
 
         async def watch() -> None:
             ends = children.ends
@@ -59,16 +60,16 @@ async def local_servers(gateways: int, rate: float, stop: Stop) -> AsyncIterator
             watching.cancel()
 
 
-async def _start(children: Children, count: int, rate: float, stop: Stop) -> LocalServers:
+async def _start(children: Children, count: int, clients: int, rate: float, stop: Stop) -> LocalServers:
     # The publisher first: a gateway is ready once it knows where the sequence stands.
-    publisher = await children.start(
-        "the local publisher", "publisher", "--rate", f"{rate:g}", "--pub", f"tcp://{HOST}:0"
+    publishing = ("publisher", "--rate", f"{rate:g}", "--pub", f"tcp://{HOST}:0")
+    publisher = await children.start("the local publisher", *publishing)
+    facts = await children.ready(publisher, stop)
+    serving = (
+        *("gateway", "--listen", f"{HOST}:0", "--max-connections", f"{clients}"),
+        *("--feed", facts["pub"], "--replay", facts["replay"]),
     )
-    told = await children.ready(publisher, stop)
-    gateways: list[Child] = []
-    for number in range(count):
-        words = ("gateway", "--listen", f"{HOST}:0", "--feed", told["pub"], "--replay", told["replay"])
-        gateways.append(await children.start(f"local gateway {number}", *words))
+    gateways = [await children.start(f"local gateway {number}", *serving) for number in range(count)]
     addresses = [(await children.ready(gateway, stop))["listen"].rpartition(":") for gateway in gateways]
     targets = tuple(Target(host, int(port), "/ws") for host, _, port in addresses)
     return LocalServers(targets, tuple(child.process.pid for child in (publisher, *gateways)))

@@ -11,6 +11,7 @@ import socket
 import ssl
 import time
 from asyncio import Transport
+from contextlib import suppress
 from functools import cached_property
 from typing import cast
 
@@ -26,6 +27,8 @@ MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 CLOSE_TIMEOUT_S = 1.0
 _ABNORMAL = 1006
 _IP_BIND_ADDRESS_NO_PORT = 24  # ip(7); Python names it from 3.12 on
+_IP_LOCAL_PORT_RANGE = 51  # ip(7), from Linux 6.3 on; Python does not name it
+_FROM_PORT_1 = 1
 _ERROR_KINDS = {
     errno.ECONNREFUSED: "refused",
     errno.ECONNRESET: "reset",
@@ -141,6 +144,10 @@ async def _connected(target: Target, receive_buffer_bytes: int | None) -> socket
             # The port is chosen when it connects: it has to be free for that one server, not for all.
             sock.setsockopt(socket.IPPROTO_IP, _IP_BIND_ADDRESS_NO_PORT, 1)
             sock.bind((target.source, 0))
+        # A range of its own, even all ports, has the kernel try one port after the other. Else it tries all even
+        # ones before an odd one: a connect takes 1 ms instead of 0.04 once half of the ports are in use.
+        with suppress(OSError):
+            sock.setsockopt(socket.IPPROTO_IP, _IP_LOCAL_PORT_RANGE, _FROM_PORT_1)
         await asyncio.get_running_loop().sock_connect(sock, (target.host, target.port))
     except BaseException:
         sock.close()

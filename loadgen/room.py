@@ -63,14 +63,30 @@ def how_many_processes(config: RunConfig, plan: Plan, targets: Sequence[Target])
         return max(1, needed, min(ceil(by_load), _spare_cores(config, targets)))
     if config.processes > clients:
         raise UsageError(f"--processes {config.processes}: more than the {clients} clients")
-    each = ceil(clients / config.processes)
+    _check_files("--processes {}", config.processes, clients, most)
+    return config.processes
+
+
+def check_local(plan: Plan, gateways: int) -> None:
+    """Refuse more clients than the gateways of `--local` may have files open for.
+
+    Raises:
+        UsageError: says how many gateways it takes.
+    """
+    _check_files("--local publisher+{}", gateways, most_clients(plan), raise_file_limit())
+
+
+def _check_files(option: str, processes: int, clients: int, most: int) -> None:
+    """Refuse clients that do not fit into the `most` files of each of the processes that `option` asks for."""
+    room_for = most - SPARE_FILES
+    each = ceil(clients / processes)
     if each > room_for:
-        way_out = f"say --processes {needed}, or raise" if needed else "raise"
+        needed = ceil(clients / room_for) if room_for > 0 else 0
+        way_out = f"say {option.format(needed)}, or raise" if needed else "raise"
         raise UsageError(
-            f"--processes {config.processes}: {each} clients and {SPARE_FILES} files more do not fit into the "
+            f"{option.format(processes)}: {each} clients and {SPARE_FILES} files more do not fit into the "
             f"{most} files that a process may open; {way_out} that limit (ulimit -Hn)"
         )
-    return config.processes
 
 
 def _spare_cores(config: RunConfig, targets: Sequence[Target]) -> int:

@@ -324,6 +324,8 @@ async def run_load(config: RunConfig, arguments: Sequence[str], stop: Stop) -> i
     room.check_sources(config.source, targets)
     room.check_ports(plan, targets, config.source)
     config = replace(config, processes=room.how_many_processes(config, plan, targets))
+    if config.local is not None:
+        room.check_local(plan, config.local)
     for flag, path in _output_files(config):
         check_output(flag, path)
     name = config.name or default_name()
@@ -368,7 +370,8 @@ async def _run_with_servers(
     """Start the servers that are asked for, and run it; return as `_run`."""
     if config.local is None:
         return await _run(config, plan, stop, keeper, folder)
-    async with local_servers(config.local, config.local_rate, stop) as servers:
+    clients = room.most_clients(plan)
+    async with local_servers(config.local, clients, config.local_rate, stop) as servers:
         pids = (*config.server_pid, *servers.pids)
         met = replace(config, local=None, url=servers.targets, server_pid=pids)
         end, is_lost = await _run(met, plan, stop, keeper, folder)

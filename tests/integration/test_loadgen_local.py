@@ -15,6 +15,7 @@ from loadgen.core.figures import Figures, furthest
 from loadgen.core.verdict import CLOCK_STEP_US
 from loadgen.local import local_servers
 from loadgen.run_folder import StoredRun
+from tests.clients import Client
 from tests.harness import has_ended, running, wait_until
 
 
@@ -28,6 +29,12 @@ def is_measured(folder: Path) -> bool:
     return bool(measured["delivered"] and whole["connected_peak"] == 4 and len(clocks["publisher"]) == 2)
 
 
+def address_of(gateway: psutil.Process) -> str:
+    """Return where it listens for clients."""
+    (address,) = {one.laddr for one in gateway.net_connections("tcp") if one.status == psutil.CONN_LISTEN}
+    return f"{address.ip}:{address.port}"
+
+
 def test_the_servers_live_as_long_as_the_run_their_clocks_are_ours_and_the_death_of_one_is_told(
     tmp_path: Path,
 ) -> None:
@@ -37,6 +44,10 @@ def test_the_servers_live_as_long_as_the_run_their_clocks_are_ours_and_the_death
         wait_until(lambda: is_measured(tmp_path / "a"), "all are connected, updates come, it measures", 60)
         servers = psutil.Process(process.pid).children()
         assert [server.cmdline()[3] for server in servers] == ["publisher", "gateway", "gateway"]
+        with Client(address_of(servers[1]), subscribe_at_connect=False) as client:
+            epoch = client.subscribe()["epoch"]
+            # Updates from before the gateway was there: they come of the publisher's replay.
+            assert client.subscribe(since={"epoch": epoch, "seq": 0})["recovered"]
         os.kill(servers[2].pid, signal.SIGKILL)
         assert process.wait(60) in (97, 98), process.words()
         assert all(map(has_ended, servers))
@@ -51,7 +62,7 @@ def test_the_servers_live_as_long_as_the_run_their_clocks_are_ours_and_the_death
 
 def test_a_server_that_does_not_get_ready_says_why() -> None:
     async def start() -> None:
-        async with local_servers(1, -1.0, Stop()):
+        async with local_servers(1, 1, -1.0, Stop()):
             pass
 
     with pytest.raises(ChildError, match=r"the local publisher ended with status 2.*\n.*--rate '-1'"):

@@ -3,15 +3,19 @@
 import json
 import os
 import signal
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import psutil
+import pytest
 
 from loadgen.core.figures import Figures
 from loadgen.run_folder import StoredRun
 from tests.harness import has_ended, running, wait_until
 from tests.integration.reference_server import reference_server, updates
+from tests.rig import gateway
 
 SHORT = ("--connect-rate", "100", "--warm-up", "0.2", "--interval", "0.3", "--name", "a")
 PATIENT = ("--connect-timeout-ms", "20000", "--order-timeout-ms", "20000")
@@ -27,6 +31,27 @@ def read(path: Path) -> dict[str, Any]:
 
 def is_measuring(records: list[dict[str, Any]]) -> bool:
     return bool(records) and records[-1]["phase"] == "measure"
+
+
+def everybody_listens(folder: Path, clients: int) -> bool:
+    if not (folder / "intervals.jsonl").exists():
+        return False
+    records = list(StoredRun(folder).records())
+    return is_measuring(records) and records[-1]["connected"] == clients and records[-1]["delivered"] > 0
+
+
+def head_of(journal: Path) -> int:
+    """Return the newest seq that a publisher has journaled."""
+    with closing(sqlite3.connect(journal / "journal.db")) as connection:
+        return int(connection.execute("SELECT max(seq) FROM history").fetchone()[0] or 0)
+
+
+def audit(journal: Path, records: Path, expected: int) -> tuple[dict[str, Any], str]:
+    """Hold what two processes wrote down against a journal; return what was found, and all that was said."""
+    written = [f"{records}.{number}" for number in range(2)]
+    with running("audit", "--json", str(journal), *written) as process:
+        assert process.wait() == expected, process.words()
+        return json.loads("\n".join(process.stdout)), process.words()
 
 
 def wait_for_deliveries(folder: Path, count: int) -> None:
@@ -120,3 +145,37 @@ def test_nothing_is_left_of_a_run_that_is_killed(tmp_path: Path) -> None:
         parts = psutil.Process(process.pid).children()
         process.stop(signal.SIGKILL)
         wait_until(lambda: all(map(has_ended, parts)), "both have ended", 30)
+
+
+@pytest.mark.slow
+def test_what_all_processes_wrote_down_is_audited_together_and_who_had_not_left_is_owed_the_rest(
+    tmp_path: Path,
+) -> None:
+    journal, feed = tmp_path / "journal", f"ipc://{tmp_path}/feed"
+    whole, away = tmp_path / "whole", tmp_path / "away"
+    sharing = ("--processes", "2", "--subscribers", "5", "--quiet")
+    with (
+        running("publisher", "--pub", feed, "--data-dir", str(journal), "--rate", "100") as publisher,
+        gateway(feed, replay=f"{feed}.replay") as served,
+    ):
+        url = f"ws://{served.address}/ws"
+        with running(*load(url, tmp_path, *sharing, "--for", "1", "--records", str(whole))) as process:
+            assert process.wait(60) in (0, 98), process.words()
+        seen = Figures(StoredRun(tmp_path / "a").records()).as_dict()["streams"]
+        more = (*sharing, "--for", "600", "--records", str(away), "--name", "b")
+        with running(*load(url, tmp_path, *more)) as process:
+            wait_until(lambda: everybody_listens(tmp_path / "b", 5), "all are there, and it measures", 60)
+            served.process.stop(signal.SIGKILL)
+            killed_at = head_of(journal)
+            wait_until(lambda: head_of(journal) > killed_at, "the stream goes on without them")
+            assert process.stop(timeout_s=60) in (97, 98), process.words()
+        publisher.stop()
+
+    found, _ = audit(journal, whole, expected=0)
+    assert found["clients"] == 5
+    assert found["all"]["owed"] == found["all"]["received"] == seen["delivered"] > 0
+    found, words = audit(journal, away, expected=1)
+    assert found["clients"] == 5
+    assert found["all"]["lost"] >= 5
+    assert found["all"]["owed"] == found["all"]["received"] + found["all"]["lost"]
+    assert "lost" in words

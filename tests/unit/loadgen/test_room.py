@@ -74,6 +74,13 @@ def test_processes_that_are_asked_for_are_refused_where_their_clients_do_not_fit
 
 
 @pytest.mark.usefixtures("cores")
+def test_local_gateways_are_refused_where_their_clients_do_not_fit() -> None:
+    room.check_local(plan_of(39_800), 2)
+    with pytest.raises(UsageError, match=r"publisher\+2: 19901 clients .* 20000 .* say --local publisher\+3"):
+        room.check_local(plan_of(39_801), 2)
+
+
+@pytest.mark.usefixtures("cores")
 def test_more_processes_than_clients_are_refused() -> None:
     assert how_many(5, subscribers=5) == 5
     with pytest.raises(UsageError, match="--processes 5: more than the 4 clients"):

@@ -8,6 +8,7 @@ from execgate.measure.clocks import Reading
 from execgate.wire.replay import Clock, Now
 from gateway import clock
 from gateway.clock import PublisherClock
+from tests.harness import until
 from tests.unit.gateway.test_history import Scene, play
 
 
@@ -28,9 +29,9 @@ def test_who_does_not_answer_is_asked_less_and_less_often_until_it_does(
         assert pauses == [0.01, 0.02, 0.04, 0.05, 0.05]
         assert asking.reading is None
         scene.say(peer, request_id, Now(10**15))
-        await scene.until(lambda: asking.reading)
+        await until(lambda: asking.reading)
         assert isinstance(asking.reading, Reading)
-        await scene.until(lambda: asking._pause_s == 0.01)
+        await until(lambda: asking._pause_s == 0.01)
         asking.close()
 
     play(tmp_path, steps)

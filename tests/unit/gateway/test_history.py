@@ -240,7 +240,7 @@ def test_the_publishers_clock_is_told_beside_a_replay_and_only_to_who_asked_last
         scene.say(peer, first_id, Now(4), item(2))  # no more, and never, waited for
         scene.say(peer, second_id, Now(5), Now(6))
         scene.say(peer, replay_id, item(2), End(7, 2))
-        await scene.until(lambda: asked.outcome)
+        await until(lambda: asked.outcome)
         assert (asked.seqs, asked.outcome) == ([1, 2], End(7, 2))
         assert told == [("second", 5)]
 

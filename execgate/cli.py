@@ -1,11 +1,12 @@
 """The `execgate` command: picks the program that was asked for, and imports only that one."""
 
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
 
 from execgate import __version__
-from execgate.service.exits import EXIT_OK, EXIT_USAGE
+from execgate.service.exits import EXIT_FAILED, EXIT_OK, EXIT_USAGE
 from execgate.wire.errors import UsageError
 
 # command -> (module with `main(arguments) -> exit status`, what it is)
@@ -54,9 +55,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EXIT_USAGE
     module = import_module(COMMANDS[words[0]][0])
     try:
-        return int(module.main(words[1:]))
+        status = int(module.main(words[1:]))
+        sys.stdout.flush()
+        return status
     except UsageError as error:
         print(f"execgate {words[0]}: {error}", file=sys.stderr)
         return EXIT_USAGE
+    except BrokenPipeError:  # whoever reads has had enough (`| head`); nothing is left to be written at the exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_FAILED
     except KeyboardInterrupt:
         return 130

@@ -1,5 +1,6 @@
 """The `execgate` command: what it does before it knows which program is meant, and with what one says."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -111,3 +112,18 @@ def test_the_command_runs_as_a_module_and_imports_no_program_for_its_own_words()
     assert run.stdout == f"execgate {__version__}\n"
     imported = {line.split("|")[-1].strip() for line in run.stderr.splitlines()}
     assert imported.isdisjoint({"gateway", "publisher", "loadgen", "tornado", "zmq"})
+
+
+def test_a_reader_who_has_had_enough_is_no_traceback() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        run = subprocess.run(
+            [sys.executable, "-m", "execgate", "loadgen", "--help"],
+            stdout=writing,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+    finally:
+        os.close(writing)
+    assert (run.returncode, run.stderr) == (1, b"")

@@ -31,7 +31,7 @@ from loadgen.core.tables import as_text, milliseconds
 from loadgen.feeder import Feeder
 from loadgen.host import HostWatch
 from loadgen.manifest import describe_run
-from loadgen.report import PROGRAM, capacity_page
+from loadgen.report import PROGRAM, capacity_page, terminal_width
 from loadgen.run_folder import default_name
 
 FORMAT = 1
@@ -90,7 +90,9 @@ class Capacity:
         limit = capacity.limit_of(self._config.conditions)
         chart = capacity.bars(variable, capacity.curve(variable, self.trials, limit), limit, knee)
         tables = capacity.tables(variable, self.trials, knee, self._limiting())
-        return "\n\n".join(part for part in (as_text(tables), chart, f"kept in {self._folder}") if part)
+        return "\n\n".join(
+            part for part in (as_text(tables, terminal_width()), chart, f"kept in {self._folder}") if part
+        )
 
     def write(self) -> None:
         """Keep what is known so far."""

@@ -6,6 +6,7 @@ Called by `app.py`. Nothing is measured here and nothing asked of a server.
 import argparse
 import csv
 import io
+import shutil
 import string
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -76,7 +77,7 @@ def report_main(arguments: Sequence[str]) -> int:
     if not wanted:
         path = run.path / REPORT
         write_output(str(path), page(run, report))
-        print(f"{as_text(report.tables())}\n\nwritten to {path}")
+        print(f"{as_text(report.tables(), terminal_width())}\n\nwritten to {path}")
     return EXIT_OK
 
 
@@ -112,7 +113,7 @@ def compare_main(arguments: Sequence[str]) -> int:
     if options.markdown is not None:
         write_output(options.markdown, as_markdown(tables))
     if options.json is None and options.markdown is None:
-        print(as_text(tables))
+        print(as_text(tables, terminal_width()))
     for name in left_out_a + left_out_b:
         print(f"{PROGRAM}: {name}: INVALID, left out", file=sys.stderr)
     if all(one.real == UNKNOWN for one in differences):
@@ -172,7 +173,7 @@ def _fill(
     tables: Sequence[Table],
     data: Mapping[str, Any],
 ) -> str:
-    """Return a page: `words` in the colour of the verdict `mark`, two tables, the charts of `data`, the rest."""
+    """Return a page: `words` in the colour of the verdict `mark`, tables that lead, charts of `data`, the rest."""
     files = resources.files("loadgen.page")
     parts = {name: files.joinpath(file).read_text(encoding="utf-8") for name, file in _PARTS.items()}
     return string.Template(files.joinpath("report.html").read_text(encoding="utf-8")).substitute(
@@ -184,8 +185,8 @@ def _fill(
         measured=escape(measured),
         words=escape(words),
         mark=mark,
-        first_tables=as_html(tables[:2]),
-        tables=as_html([*tables[2:], _described(manifest)]),
+        first_tables=as_html([table for table in tables if table.leads]),
+        tables=as_html([*(table for table in tables if not table.leads), _described(manifest)]),
         # Inside of a script element "<" may begin its end.
         data=ujson.dumps(data, escape_forward_slashes=False).replace("<", "\\u003c"),
     )
@@ -197,6 +198,11 @@ _PARTS = {
     "css": "report.css",
     "js": "report.js",
 }
+
+
+def terminal_width() -> int | None:
+    """Return the columns of standard output's terminal; None where it is none, and lines may be of any length."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def as_csv(run: StoredRun) -> str:

@@ -50,7 +50,7 @@ from loadgen.order_client import OrderSender
 from loadgen.pacing import Paced
 from loadgen.processes import LoadProcesses, records_of
 from loadgen.raw_client import RawConnector
-from loadgen.report import as_json
+from loadgen.report import as_json, terminal_width
 from loadgen.run_folder import RunFolder, default_name
 from loadgen.subscriber import Subscriber
 from loadgen.watching import MOST_SOCKETS, CpuWait, MachineWatch, ReceiveQueue
@@ -349,7 +349,7 @@ async def run_load(config: RunConfig, arguments: Sequence[str], stop: Stop) -> i
     except OSError as error:
         print(f"execgate loadgen: {error.filename or folder.path}: {error.strerror or error}", file=sys.stderr)
         return EXIT_FAILED
-    print(f"{as_text(report.tables())}\n\nkept in {folder.path}", flush=True)
+    print(f"{as_text(report.tables(), terminal_width())}\n\nkept in {folder.path}", flush=True)
     if is_lost:
         print(f"execgate loadgen: --records {config.records}: not all was written", file=sys.stderr)
         return EXIT_FAILED

@@ -124,7 +124,7 @@ def tables(variable: str, trials: Sequence[Trial], knee: Knee, limiting: Limitin
     heading = (unit, "p50 ms", "p99 ms", "lost", "server CPU", "client CPU", "verdict", "held?")
     reasons = [(f"{trial.value:,}", trial.why) for trial in trials if trial.why]
     made = [
-        Table("Capacity", ("", ""), found, texts=True),
+        Table("Capacity", ("", ""), found, texts=True, leads=True),
         Table("Trials, in the order in which they ran", heading, rows),
         Table("Why they did not hold", (unit, ""), reasons, texts=True),
     ]

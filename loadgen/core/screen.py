@@ -71,7 +71,8 @@ def screen(progress: Progress, record: Mapping[str, Any], figures: Figures, widt
         "",
         f"streams: {'not checked' if whole['unnumbered'] else checked}, {whole['stale']} stale",
         f"errors: {_errors(whole['errors'])}",
-        f"client: CPU {record['cpu_share']:.0%} of a core, loop late {record['loop_lag_us'] / 1000:.1f} ms, "
+        f"client: CPU {record['cpu_share']:.0%} of a core, waited for one {record['cpu_wait_share']:.1%}, "
+        f"loop late {record['loop_lag_us'] / 1000:.1f} ms, "
         f"behind schedule {record['behind_us'] / 1000:.1f} ms, steal {record['steal_share']:.1%}, "
         f"unread for {record['receive_wait_us'] / 1000:.1f} ms",
     ]

@@ -37,6 +37,7 @@ def _point(group: list[Mapping[str, Any]], start_s: float) -> dict[str, Any]:
         "t_s": round(last["t"] - start_s, 3),
         "seconds": round(seconds, 3),
         "phase": last["phase"],
+        "stage": last.get("stage"),
         "connected": last["connected"],
         "clients": last["clients"],
     }

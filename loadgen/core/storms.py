@@ -59,4 +59,4 @@ def storms_table(storms: list[dict[str, Any]]) -> Table:
     ]
     columns = ("", "dropped", "due back within s", "connections made", "all were back after s", "updates lost")
     note = "the last one was due at the first of the two times; no connection took longer than their difference"
-    return Table("Storms", columns, rows, note=note)
+    return Table("Storms", columns, rows, note=note, leads=True)

@@ -4,7 +4,7 @@ Called at the end of a run and by `report.py`.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from typing import Any
 
@@ -12,16 +12,28 @@ from loadgen.core.fairness import who_is_first
 from loadgen.core.figures import HOPS, LATENCIES, SAMPLES_NOTE, clock_offset
 from loadgen.core.summary import PERCENTILES
 
+_WIDE = 7
+"""Columns that fit into half of a page."""
+
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Cells are text; the first column is left-aligned, the others are numbers unless `texts`."""
+    """Cells are text; the first column is left-aligned, the others are numbers unless `texts`.
+
+    What `leads` is the answer to what was asked: a page has it before its charts.
+    """
 
     title: str
     columns: tuple[str, ...]
     rows: Sequence[tuple[str, ...]] = ()
     note: str = ""
     texts: bool = False
+    leads: bool = False
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether a page gives it a row of its own."""
+        return len(self.columns) > _WIDE
 
 
 def tables_of(figures: Mapping[str, Any], verdict: Mapping[str, Any], end: Mapping[str, Any]) -> list[Table]:
@@ -35,10 +47,10 @@ def tables_of(figures: Mapping[str, Any], verdict: Mapping[str, Any], end: Mappi
     tables = [
         _verdict(verdict),
         _latencies(figures),
-        _hops(figures),
         _stages(figures),
         _groups(figures),
         _fairness(figures, end),
+        _hops(figures),
         _rates(figures),
         _counts(figures),
         _health(figures),
@@ -62,11 +74,12 @@ def _verdict(verdict: Mapping[str, Any]) -> Table:
         (words[judged["held"]], f"{judged['requirement']}: {judged['found']}")
         for judged in verdict["requirements"]
     ]
-    return Table("May it be believed, and did it hold?", ("", ""), rows, texts=True)
+    return Table("May it be believed, and did it hold?", ("", ""), rows, texts=True, leads=True)
 
 
 def _latencies(figures: Mapping[str, Any]) -> Table:
-    return _latency_table("Latencies, in ms", figures, [name for name in LATENCIES if name not in HOPS])
+    names = [name for name in LATENCIES if name not in HOPS]
+    return replace(_latency_table("Latencies, in ms", figures, names), leads=True)
 
 
 def _hops(figures: Mapping[str, Any]) -> Table:
@@ -108,7 +121,7 @@ def _stages(figures: Mapping[str, Any]) -> Table:
         *("order p99", "order max", "connect max", "lost"),
         *("connections ended / made", "client's MiB", "server's MiB"),
     )
-    return Table("Stages, latencies in ms", columns, rows)
+    return Table("Stages, latencies in ms", columns, rows, leads=True)
 
 
 def _groups(figures: Mapping[str, Any]) -> Table:
@@ -131,7 +144,7 @@ def _groups(figures: Mapping[str, Any]) -> Table:
         *("", "connected at the end", "delivered", "p50", "p99", "max", "lost, not told", "lost, told"),
         *("dropped / merged as its mode has it", "duplicates / out of order", "came back", "closed by the server"),
     )
-    return Table("Groups of subscribers, latencies in ms", columns, rows)
+    return Table("Groups of subscribers, latencies in ms", columns, rows, leads=True)
 
 
 def _fairness(figures: Mapping[str, Any], end: Mapping[str, Any]) -> Table:
@@ -147,7 +160,8 @@ def _fairness(figures: Mapping[str, Any], end: Mapping[str, Any]) -> Table:
             (f"behind the first, on average: {name.replace('_', ' ')}", milliseconds(late_us))
             for name, late_us in fairness["late_us"].items()
         ]
-    return Table("How far the subscribers of a process are apart, in ms", ("", ""), rows, texts=True)
+    title = "How far the subscribers of a process are apart, in ms"
+    return Table(title, ("", ""), rows, texts=True, leads=True)
 
 
 def _rates(figures: Mapping[str, Any]) -> Table:
@@ -258,9 +272,34 @@ def mebibytes(value: int) -> str:
     return f"{value / 2**20:,.0f} MiB"
 
 
-def as_text(tables: Sequence[Table]) -> str:
-    """Return tables for a terminal."""
-    return "\n\n".join(_text(table) for table in tables)
+def as_text(tables: Sequence[Table], width: int | None = None) -> str:
+    """Return tables for a terminal; where one is wider than `width`, its columns come in several blocks."""
+    return "\n\n".join(_text(part) for table in tables for part in _parts(table, width))
+
+
+def _parts(table: Table, width: int | None) -> list[Table]:
+    """Return a table of numbers as so many as it takes, each with the first column; none has less than two."""
+    if width is None or table.texts:
+        return [table]
+    widths = [max(map(len, column)) for column in zip(table.columns, *table.rows, strict=True)]
+    blocks: list[list[int]] = []
+    used = width + 1
+    for number, column in enumerate(widths[1:], 1):
+        used += 2 + column
+        if used > width:
+            blocks.append([0])
+            used = 2 + widths[0] + 2 + column
+        blocks[-1].append(number)
+    return [
+        replace(
+            table,
+            title=table.title if block is blocks[0] else f"{table.title} (more)",
+            columns=tuple(table.columns[number] for number in block),
+            rows=[tuple(row[number] for number in block) for row in table.rows],
+            note=table.note if block is blocks[-1] else "",
+        )
+        for block in blocks
+    ]
 
 
 def _text(table: Table) -> str:
@@ -295,6 +334,7 @@ def as_html(tables: Sequence[Table]) -> str:
 
 def _html(table: Table) -> str:
     kind = ' class="texts"' if table.texts else ""
+    section = '<section class="wide">' if table.is_wide else "<section>"
     head = ""
     if any(table.columns):
         head = (
@@ -310,5 +350,5 @@ def _html(table: Table) -> str:
     )
     note = f"<p>{escape(table.note)}</p>" if table.note else ""
     return (
-        f"<section><h2>{escape(table.title)}</h2><table{kind}>{head}<tbody>{body}</tbody></table>{note}</section>"
+        f"{section}<h2>{escape(table.title)}</h2><table{kind}>{head}<tbody>{body}</tbody></table>{note}</section>"
     )

@@ -37,18 +37,34 @@
     return { ink: value("--soft"), line: value("--line"), lines: [0, 1, 2, 3, 4, 5].map((n) => value(`--c${n}`)) };
   }
 
-  // Draws a line up from a value of x, to mark it.
-  function upright(chart, value) {
-    const at = chart.valToPos(value, "x", true);
+  // Draws a line up from each marked value of x, with its name where there is room for it.
+  function upright(chart, marks) {
     const { ctx, bbox } = chart;
     ctx.save();
-    ctx.strokeStyle = colours().ink;
+    ctx.fillStyle = ctx.strokeStyle = colours().ink;
+    ctx.font = `${11 * devicePixelRatio}px system-ui, sans-serif`;
     ctx.setLineDash([6, 4]);
-    ctx.beginPath();
-    ctx.moveTo(at, bbox.top);
-    ctx.lineTo(at, bbox.top + bbox.height);
-    ctx.stroke();
+    const ats = [...marks.map(({ at }) => chart.valToPos(at, "x", true)), bbox.left + bbox.width];
+    marks.forEach(({ name }, number) => {
+      ctx.beginPath();
+      ctx.moveTo(ats[number], bbox.top);
+      ctx.lineTo(ats[number], bbox.top + bbox.height);
+      ctx.stroke();
+      const room = ats[number + 1] - ats[number] - 8 * devicePixelRatio;
+      if (name && ctx.measureText(name).width <= room) {
+        ctx.fillText(name, ats[number] + 4 * devicePixelRatio, bbox.top - 4 * devicePixelRatio);
+      }
+    });
     ctx.restore();
+  }
+
+  // Where each stage of a scenario began: with the end of the last record of the one before.
+  function stages() {
+    const begins = (point, number) => number && point.stage !== run.points[number - 1].stage;
+    const found = run.points.map((point, number) => ({ point, before: run.points[number - 1], number }))
+      .filter(({ point, number }) => begins(point, number))
+      .map(({ point, before }) => ({ at: before.t_s, name: point.stage }));
+    return run.points.some(({ stage, phase }) => stage && stage !== phase) ? found : [];
   }
 
   function draw(title, data, shown, x, logarithmic) {
@@ -64,7 +80,7 @@
       width: section.clientWidth - 34,
       height: 230,
       cursor: { sync: { key: x.sync } },
-      hooks: { draw: x.mark ? [(chart) => upright(chart, x.mark)] : [] },
+      hooks: { draw: x.marks && x.marks.length ? [(chart) => upright(chart, x.marks)] : [] },
       scales: { x: { time: false }, y: { distr: logarithmic ? 3 : 1 } },
       axes: [{ ...axis, values: x.ticks, splits: x.splits }, { ...axis, size: 62, values }],
       series: [{ label: x.label, value: (_chart, value) => x.value(value) },
@@ -74,7 +90,7 @@
   }
 
   function overTime() {
-    const x = { label: "s", sync: "time", value: number,
+    const x = { label: "s", sync: "time", value: number, marks: stages(),
       ticks: (_chart, splits) => splits.map((value) => `${number(value)} s`) };
     for (const [title, fields, logarithmic] of charts) {
       const shown = fields.map(([field, label], colour) => ({ field, label, colour })).filter(({ field }) => has(field));
@@ -95,7 +111,7 @@
       const at = new Map(run.curves[name].map(([percent, ms]) => [nines(percent), Math.max(ms, 0.001)]));
       return all.map((value) => at.get(value) ?? null);
     });
-    const splits = [0, Math.log10(2), 1, 2, 3, 4, 5, 6, 7, 8].filter((value) => value <= all[all.length - 1] + 1e-9);
+    const splits = [Math.log10(2), 1, 2, 3, 4, 5, 6, 7, 8].filter((value) => value <= all[all.length - 1] + 1e-9);
     const labels = shown.map((name, colour) => ({ label: names[name], colour }));
     draw("Percentiles, ms", [all, ...data], labels, { label: "percentile", sync: "percentile",
       value: label, splits: () => splits, ticks: (_chart, at) => at.map(label) }, true);
@@ -109,7 +125,7 @@
     const data = [points.map((point) => point.value),
       ...shown.map(({ field }) => points.map((point) => point[field] && Math.max(point[field], 0.001)))];
     draw(`Latency in ms over the load; the upright line is the knee`, data, shown, { label: unit, sync: "load",
-      value: number, mark: knee, points: true, ticks: (_chart, splits) => splits.map(number) }, true);
+      value: number, marks: knee ? [{ at: knee, name: "" }] : [], points: true, ticks: (_chart, splits) => splits.map(number) }, true);
   }
 
   function drawAll() {

@@ -41,7 +41,9 @@ def test_the_screen_has_rates_percentiles_faults_and_health_within_its_width() -
     narrow = screen(PROGRESS, RECORD, FIGURES, 51)
     assert max(map(len, narrow)) <= 51
     assert next(row for row in narrow if row.startswith("delivery, now")).split()[2:] == ["2.00", "2.00", "9.01"]
-    assert " ".join(" ".join(narrow).split()).endswith(lines[-1]), "what is long is folded, not cut"
+    assert " ".join(" ".join(narrow).split()).endswith(screen(PROGRESS, RECORD, FIGURES, 300)[-1]), (
+        "what is long is folded, not cut"
+    )
     assert max(map(len, screen(PROGRESS, RECORD, FIGURES, 30))) <= 30
 
 
@@ -66,6 +68,10 @@ def test_tables_show_the_sum_of_the_orders_and_every_error() -> None:
 def test_a_table_is_written_in_three_forms() -> None:
     tables = [Table("T", ("", "a|b"), [("x<y", "1,000"), ("z", "2")], note="n")]
     assert as_text(tables) == "T\n         a|b\n  x<y  1,000\n  z        2\n  n"
+    assert as_text(tables, 5) == as_text(tables), "a column has the first one beside it, however narrow it is"
+    wide = [Table("W", ("", "b", "c"), [("x", "1", "234")], note="n")]
+    assert as_text(wide, 11) == "W\n     b    c\n  x  1  234\n  n"
+    assert as_text(wide, 10) == "W\n     b\n  x  1\n\nW (more)\n       c\n  x  234\n  n"
     assert as_markdown(tables) == "## T\n\n|  | a\\|b |\n| --- | ---: |\n| x<y | 1,000 |\n| z | 2 |\n\nn\n"
     html = as_html(tables)
     assert "x&lt;y" in html

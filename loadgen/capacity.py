@@ -26,7 +26,7 @@ from loadgen.config import RunConfig
 from loadgen.core import capacity
 from loadgen.core.capacity import RATE, Trial
 from loadgen.core.limits import Host, Limiting, limiting
-from loadgen.core.search import FAILED, MAX_TRIALS, UNBELIEVABLE, Search
+from loadgen.core.search import FAILED, MAX_TRIALS, TOO_BUSY, UNBELIEVABLE, Search
 from loadgen.core.tables import as_text, milliseconds
 from loadgen.feeder import Feeder
 from loadgen.host import HostWatch
@@ -40,6 +40,8 @@ _LATE_MOST_US = 100_000
 """Of an update that is pushed: beyond it the rate was not offered."""
 _OVERHEAD_S = 60.0
 """Beyond its phases: to start, to answer the last orders, to close thousands of connections."""
+_REST_MOST_S = 30.0
+"""Between two trials of which one was disturbed: each time in a row twice as long as before."""
 _END_S = 15.0
 """For a trial to end once it was asked to."""
 
@@ -61,7 +63,7 @@ class Capacity:
         """Run trials until the search is over, or the stop is requested."""
         while not self.why_stopped and (value := self._search.next_value()) is not None:
             if self.trials:
-                await self._stop.wait(self._config.cool)
+                await self._stop.wait(min(self._config.cool * 2**self._search.disturbed, _REST_MOST_S))
             if self._stop.requested or not await self._try(value):
                 self.why_stopped = self.why_stopped or "it was asked to end"
             self.write()
@@ -107,9 +109,9 @@ class Capacity:
     @property
     def status(self) -> int:
         """What it came to, as an exit status."""
-        if self.why_stopped or not self.trials:
+        knee = self._search.knee(self.why_stopped)
+        if self.why_stopped or not self.trials or knee.why_stopped == TOO_BUSY:
             return EXIT_INCOMPLETE
-        knee = self._search.knee()
         if knee.low:
             return EXIT_OK if knee.confidence != "none" else EXIT_INCOMPLETE
         return EXIT_INVALID if knee.is_lower_bound else EXIT_BROKEN
@@ -127,7 +129,7 @@ class Capacity:
         if told is None or self._stop.requested:
             return False
         due_per_s = float(value * settings.subscribers) if config.var == RATE else None
-        outcome, why = capacity.judge_trial(told, due_per_s)
+        outcome, why = capacity.judge_trial(told, due_per_s, self._manifest["machine"]["cores"])
         if outcome == FAILED and late_us > _LATE_MOST_US:
             outcome, why = UNBELIEVABLE, f"updates were pushed {late_us / 1000:.0f} ms late: {why}"
         self._hosts[name] = host.take(settings.warm_up + settings.for_)
@@ -187,12 +189,13 @@ class Capacity:
     def _say(self, trial: Trial) -> None:
         if self._config.quiet:
             return
-        p99 = milliseconds(trial.latency_us(capacity.latency_name(self._config.var), "p99"))
+        p99_us = trial.latency_us(capacity.latency_name(self._config.var), "p99")
+        p99 = "too few samples for a p99" if p99_us is None else f"p99 {milliseconds(p99_us)} ms"
         why = f" ({trial.why})" if trial.why else ""
         following = self._search.next_value()
         unit = capacity.UNITS[self._config.var]
         print(
-            f"trial {len(self.trials)} (of {MAX_TRIALS} at most): {trial.value:,} {unit}: p99 {p99} ms, "
+            f"trial {len(self.trials)} (of {MAX_TRIALS} at most): {trial.value:,} {unit}: {p99}, "
             f"{trial.outcome}{why}; " + ("done" if following is None else f"next {following:,}"),
             file=sys.stderr,
             flush=True,

@@ -9,9 +9,9 @@ from statistics import median
 from typing import Any
 
 from loadgen.core.figures import scalars
-from loadgen.core.limits import Limiting
-from loadgen.core.requirement import Requirement
-from loadgen.core.search import DONE, FAILED, HELD, UNBELIEVABLE, UNTOLD, Knee
+from loadgen.core.limits import Limiting, disturbance
+from loadgen.core.requirement import Requirement, parse_requirement
+from loadgen.core.search import DISTURBED, DONE, FAILED, HELD, TOO_BUSY, UNBELIEVABLE, UNTOLD, Knee
 from loadgen.core.tables import Table, milliseconds
 from loadgen.core.verdict import INVALID
 
@@ -41,6 +41,11 @@ class Trial:
     told: Mapping[str, Any]
     folder: str
 
+    @property
+    def counts(self) -> bool:
+        """Whether its latencies may be told as the server's."""
+        return self.outcome not in (UNBELIEVABLE, DISTURBED)
+
     def latency_us(self, name: str, at: str) -> int | None:
         """Return a percentile that could be quoted."""
         value: int | None = self.told["figures"]["latencies"][name][at]
@@ -60,12 +65,14 @@ class Trial:
         }
 
 
-def judge_trial(told: Mapping[str, Any], due_per_s: float | None) -> tuple[str, str]:
+def judge_trial(told: Mapping[str, Any], due_per_s: float | None, cores: int) -> tuple[str, str]:
     """Return what a run came to, and why it did not hold.
 
     Args:
         told: by the run.
         due_per_s: deliveries a second that were pushed into the publisher; None where nobody here knows.
+        cores: of the load generator's machine. What else ran there is no answer about the server: it excuses what
+            is late, and nothing that is lost or refused.
     """
     figures, verdict = told["figures"], told["verdict"]
     connections, errors = figures["connections"], figures["errors"]
@@ -75,9 +82,16 @@ def judge_trial(told: Mapping[str, Any], due_per_s: float | None) -> tuple[str, 
     if missing > 0:
         why = ", ".join(f"{kind}: {count}" for kind, count in sorted(errors.items()))
         return FAILED, f"{missing} of {connections['clients']} clients were not connected when it ended ({why})"
+    # The share is of the busiest process: so many times as much is the most that all took.
+    all_share = figures["client"]["cpu_share"] * (told["run"]["config"].get("processes") or 1)
+    disturbed = disturbance(figures["client"] | {"cpu_share": all_share}, figures["server"], cores)
+    if verdict["verdict"] == INVALID and disturbed:
+        return DISTURBED, disturbed
     if verdict["verdict"] == INVALID:
         return UNBELIEVABLE, next(one["text"] for one in verdict["reasons"] if one["level"] == INVALID)
     broken = [one for one in verdict["requirements"] if one["held"] is False]
+    if broken and disturbed and all(parse_requirement(one["requirement"]).latency for one in broken):
+        return DISTURBED, disturbed
     if broken:
         return FAILED, "; ".join(f"{one['requirement']}: {one['found']}" for one in broken)
     delivered_per_s = figures["rates"]["delivered_per_s"]
@@ -99,6 +113,8 @@ def limit_of(slo: Sequence[Requirement]) -> Requirement | None:
 def in_words(variable: str, knee: Knee) -> str:
     """Return what was found, in one line."""
     unit = UNITS[variable]
+    if not knee.low and knee.why_stopped == TOO_BUSY:
+        return "nothing can be told on a machine that is busy with something else"
     if not knee.low:
         return f"not even {knee.high} {unit} hold" if knee.high else "nothing was tried to the end"
     least = "at least " if knee.is_lower_bound else ""
@@ -154,13 +170,13 @@ def latency_name(variable: str) -> str:
 
 
 def curve(variable: str, trials: Sequence[Trial], limit: Requirement | None) -> list[dict[str, float | None]]:
-    """Return the points of the chart, by load: the middle one of each load's trials, in ms."""
+    """Return the points of the chart, by load: the middle one of each load's trials that are believed, in ms."""
     latency = latency_name(variable)
     points = []
     for value in sorted({trial.value for trial in trials}):
         point: dict[str, float | None] = {"value": value, "slo_ms": limit.limit / 1000 if limit else None}
         for at in ("p50", "p99"):
-            of_all = [trial.latency_us(latency, at) for trial in trials if trial.value == value]
+            of_all = [trial.latency_us(latency, at) for trial in trials if trial.value == value and trial.counts]
             quoted = [value_us for value_us in of_all if value_us is not None]
             point[f"{at}_ms"] = median(quoted) / 1000 if quoted else None
         points.append(point)

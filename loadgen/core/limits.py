@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from loadgen.core.search import UNBELIEVABLE
+from loadgen.core.verdict import STEAL_SHARE
 
 SERVER_CPU, CLIENT, KERNEL, NETWORK = "server CPU", "client", "kernel", "network"
 MACHINE, SERVER_LIMIT, UNKNOWN = "the machine's CPU", "a limit of the server's own", "unknown"
@@ -16,6 +17,8 @@ FULL, NEARLY = 0.90, 0.70
 """Of a resource. Over a second a thread that never waits shows 0.95 to 1: the rest is when a record ends."""
 PACKETS = 0.25
 """Of a busy machine's CPU time spent on packets (softirq): from here on the kernel's share is worth a word."""
+OTHERS = 0.25
+"""Of a core, used by other programs: less is what any machine does beside."""
 _APART = 0.15
 _SERVER_SAID_NO = ("connect handshake", "closed 1008", "closed 1013", "closed 4108")
 
@@ -56,7 +59,8 @@ def limiting(outcome: str, figures: Mapping[str, Any], host: Host, cores: int) -
     client, server, errors = figures["client"], figures["server"], figures["errors"]
     if outcome == UNBELIEVABLE and any(kind in errors for kind in _OUT_OF):
         return Limiting(CLIENT, "high", "it ran out of descriptors or ports; `execgate doctor` says what to set")
-    if host.listen_drops:
+    # The kernel counts those of all programs here: where ours were all let in, they were others'.
+    if host.listen_drops and any(kind.startswith("connect ") for kind in errors):
         why = f"{host.listen_drops:,} connections met a full accept queue (somaxconn, or the server's backlog)"
         return Limiting(KERNEL, "high" if server is not None else "fair", why)
     said_no = {kind: errors[kind] for kind in _SERVER_SAID_NO if kind in errors}
@@ -106,11 +110,41 @@ def _machine(client: Mapping[str, Any], server: Mapping[str, Any] | None, cores:
         return Limiting(UNKNOWN, "none", f"nothing was full: {told}, the machine {busy:.0%} busy{advice}")
     if softirq >= PACKETS * busy:
         return Limiting(KERNEL, "fair", f"the machine was {busy:.0%} busy, {softirq:.0%} with packets (softirq)")
-    why = f"{busy:.0%} of {cores} cores: the load generator took {client['cpu_share']:.1f} of a core"
     if server is None:
+        why = f"{busy:.0%} of {cores} cores: the load generator took {client['cpu_share']:.2f} of a core"
         return Limiting(MACHINE, "low", f"{why}; --server-pid tells what the server took")
-    others = busy * cores - client["cpu_share"] - server["cpu_share"]
-    why += f", the server {server['cpu_share']:.1f}, others {max(0.0, others):.1f}"
-    if others > client["cpu_share"] + server["cpu_share"]:
-        return Limiting(MACHINE, "low", f"{why}: something else ran here")
-    return Limiting(MACHINE, "fair", why)
+    if why := disturbance(client, server, cores):
+        return Limiting(MACHINE, "low", why)
+    return Limiting(MACHINE, "fair", _who_took(client, server, cores))
+
+
+def _who_took(client: Mapping[str, Any], server: Mapping[str, Any], cores: int) -> str:
+    busy, others = client["machine_busy_share"], max(0.0, _others(client, server, cores))
+    return (
+        f"{busy:.0%} of {cores} cores: the load generator took {client['cpu_share']:.2f} of a core, "
+        f"the server {server['cpu_share']:.2f}, others {others:.2f}"
+    )
+
+
+def _others(client: Mapping[str, Any], server: Mapping[str, Any], cores: int) -> float:
+    """Return the cores that neither of the two had, nor the kernel for packets, which are theirs."""
+    others_share = client["machine_busy_share"] - client["softirq_share"]
+    return float(others_share * cores - client["cpu_share"] - server["cpu_share"])
+
+
+def disturbance(client: Mapping[str, Any], server: Mapping[str, Any] | None, cores: int) -> str:
+    """Return what else had more of the machine than load generator and server together; "" where nothing had.
+
+    Args:
+        client: of `Figures.as_dict`.
+        server: of the same; what one took that nobody watches is not known.
+        cores: of the machine.
+    """
+    if client["steal_share"] >= STEAL_SHARE.invalid:
+        return f"the hypervisor gave {client['steal_share']:.0%} of this machine to others"
+    if server is None:
+        return ""
+    others = _others(client, server, cores)
+    if others < OTHERS or others <= client["cpu_share"] + server["cpu_share"]:
+        return ""
+    return f"{_who_took(client, server, cores)}: something else ran here"

@@ -1,7 +1,7 @@
 """PURE: the search for the highest load that a server holds. `loadgen/capacity.py` runs the trials it asks for.
 
     while (value := search.next_value()) is not None:
-        search.add(value, HELD, FAILED, UNBELIEVABLE or UNTOLD)
+        search.add(value, HELD, FAILED, UNBELIEVABLE, UNTOLD or DISTURBED)
     knee = search.knee()
 
 Doubling from a start (halving, where that fails already) until one load holds and a higher one does not; then the
@@ -13,15 +13,20 @@ follows from the votes alone: there is no phase that could go wrong.
 from collections import Counter
 from dataclasses import dataclass
 
-HELD, FAILED, UNBELIEVABLE, UNTOLD = "held", "failed", "unbelievable", "untold"
-"""What a trial came to: the server held; it did not; the measuring side was the bottleneck; too little to tell.
+HELD, FAILED, UNBELIEVABLE, UNTOLD, DISTURBED = "held", "failed", "unbelievable", "untold", "disturbed"
+"""What a trial came to: the server held; it did not; the measuring side was the bottleneck; too little to tell;
+something else had the machine.
 
-A load that tells too little counts as held while there are higher ones to try, and never as the answer.
+A load that tells too little counts as held while there are higher ones to try, and never as the answer. One that
+was disturbed is no vote: it is tried again.
 """
 MAX_TRIALS = 40
 """Of a search. Without noise one takes 30 at most: 20 to double to a million, 3 to halve to 10 %, 4 more votes."""
 VOTES = 3
+MOST_DISTURBED = 5
+"""Trials in a row: then whatever disturbs them does not pass."""
 DONE, LIMITED, ALL_HELD = "the edge is found", f"{MAX_TRIALS} trials, the most", "no more was to be tried"
+TOO_BUSY = f"something else kept this machine busy: {MOST_DISTURBED} trials in a row were disturbed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,15 +65,18 @@ class Search:
         self._within = within
         self.votes: dict[int, Counter[str]] = {}
         self.trials = 0
+        self.disturbed = 0  # of the last ones, in a row
 
     def add(self, value: int, outcome: str) -> None:
         """Take what a trial came to."""
-        self.votes.setdefault(value, Counter())[outcome] += 1
         self.trials += 1
+        self.disturbed = self.disturbed + 1 if outcome == DISTURBED else 0
+        if outcome != DISTURBED:
+            self.votes.setdefault(value, Counter())[outcome] += 1
 
     def next_value(self) -> int | None:
         """Return the load to try, None when the search is over."""
-        if self.trials >= MAX_TRIALS:
+        if self.trials >= MAX_TRIALS or self.disturbed >= MOST_DISTURBED:
             return None
         for value in self.votes:
             if self._holds(value) is None:
@@ -91,6 +99,8 @@ class Search:
         if not why_stopped:
             limited = self.trials >= MAX_TRIALS and self._to_vote(low, high) is not None
             why_stopped = LIMITED if limited else ALL_HELD if high is None else DONE
+            if self.disturbed >= MOST_DISTURBED:
+                why_stopped = TOO_BUSY
         told = " and ".join(self._in_words(value) for value in (low, high) if value in self.votes)
         is_lower_bound = high is None or self._against(high) == UNBELIEVABLE
         return Knee(low, high, is_lower_bound, self._confidence(low, high), told, why_stopped)
@@ -110,7 +120,7 @@ class Search:
     def _against(self, value: int) -> str:
         """Return why a load did not hold."""
         votes = self.votes[value]
-        return UNBELIEVABLE if votes[UNBELIEVABLE] > votes[FAILED] else FAILED
+        return UNBELIEVABLE if votes[UNBELIEVABLE] >= votes[FAILED] else FAILED
 
     def _to_vote(self, low: int, high: int | None) -> int | None:
         """Return the edge that has the fewest votes, if they are too few."""

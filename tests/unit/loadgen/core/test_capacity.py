@@ -21,7 +21,7 @@ from loadgen.core.figures import Figures
 from loadgen.core.limits import Limiting
 from loadgen.core.report import make_report
 from loadgen.core.requirement import parse_requirement
-from loadgen.core.search import DONE, FAILED, HELD, UNBELIEVABLE, UNTOLD, Knee
+from loadgen.core.search import DISTURBED, DONE, FAILED, HELD, UNBELIEVABLE, UNTOLD, Knee
 from loadgen.core.tables import as_text
 from tests.unit.loadgen.core.making import histogram, record
 
@@ -60,7 +60,7 @@ def told(
     ],
 )
 def test_a_trial_comes_to(run: Any, outcome: str, why: str) -> None:
-    found, told_why = judge_trial(run, None)
+    found, told_why = judge_trial(run, None, 2)
     assert found == outcome
     assert re.search(why, told_why) if why else told_why == ""
 
@@ -68,7 +68,39 @@ def test_a_trial_comes_to(run: Any, outcome: str, why: str) -> None:
 @pytest.mark.parametrize(("due_per_s", "outcome"), [(2_000.0, HELD), (2_022.0, HELD), (2_023.0, FAILED)])
 def test_a_rate_that_was_not_delivered_is_none(due_per_s: float, outcome: str) -> None:
     """2,000 came in a second, to two clients: one of each may have fallen beside it, and 1 % is given."""
-    assert judge_trial(told(), due_per_s)[0] == outcome
+    assert judge_trial(told(), due_per_s, 2)[0] == outcome
+
+
+BUSY: dict[str, Any] = {
+    "machine_busy_share": 0.9,
+    "server_cpu_s": 0.1,
+    "server_thread_share": 0.1,
+    "server_rss_bytes": 1,
+}
+
+
+@pytest.mark.parametrize(
+    ("run", "outcome"),
+    [
+        (told(us=60_000, **BUSY), DISTURBED),
+        (told(cpu_wait_share=0.2, **BUSY), DISTURBED),
+        (told(**BUSY), HELD),  # though something else ran here
+        (told(requirements=("p99<50ms", "lost==0"), us=60_000, missing=3, **BUSY), FAILED),  # that excuses no loss
+        (told(clients=3, **BUSY), FAILED),
+    ],
+)
+def test_what_something_else_made_late_is_no_answer_and_what_is_lost_is_one(run: Any, outcome: str) -> None:
+    assert judge_trial(run, None, 2)[0] == outcome
+
+
+def test_a_trial_that_is_not_believed_is_no_point_of_the_curve() -> None:
+    run = told()
+    made = [
+        Trial(1, HELD, "", run, "1"),
+        Trial(2, UNBELIEVABLE, "x", run, "2"),
+        Trial(3, DISTURBED, "x", run, "3"),
+    ]
+    assert [point["p99_ms"] is None for point in curve(SUBSCRIBERS, made, P99)] == [False, True, True]
 
 
 def knee(low: int = 100, high: int | None = 110, *, lower: bool = False) -> Knee:
@@ -93,7 +125,7 @@ def trials() -> list[Trial]:
     made = []
     for value, us in ((100, 9_000), (200, 80_000), (100, 11_000), (150, 30_000), (100, 10_000)):
         run = told(us=us)
-        outcome, why = judge_trial(run, None)
+        outcome, why = judge_trial(run, None, 2)
         made.append(Trial(value, outcome, why, run, f"{value}"))
     return made
 

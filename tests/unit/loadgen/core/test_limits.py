@@ -13,6 +13,7 @@ from loadgen.core.limits import (
     SERVER_LIMIT,
     UNKNOWN,
     Host,
+    disturbance,
     limiting,
 )
 from loadgen.core.search import FAILED, UNBELIEVABLE
@@ -23,6 +24,7 @@ def figures(
     thread: float | None = 0.3,
     busy: float = 0.5,
     softirq: float = 0.05,
+    steal: float = 0.0,
     **errors: int,
 ) -> dict[str, Any]:
     server = None if thread is None else {"cpu_share": thread, "thread_share": thread, "rss_bytes": 1}
@@ -31,6 +33,7 @@ def figures(
         "cpu_share_greatest": client,
         "machine_busy_share": busy,
         "softirq_share": softirq,
+        "steal_share": steal,
     }
     return {"client": shares, "server": server, "errors": {key.replace("_", " "): n for key, n in errors.items()}}
 
@@ -45,11 +48,18 @@ def figures(
         (figures(client=0.99, thread=None), Host(), CLIENT, "high", "--server-pid"),
         (figures(), Host(network_share=0.98), NETWORK, "high", "98% of the network interface"),
         (figures(thread=None), Host(network_share=0.98), NETWORK, "low", "--server-pid"),
-        (figures(thread=0.97), Host(listen_drops=7), KERNEL, "high", "7 connections met a full accept queue"),
+        (
+            figures(thread=0.97, connect_timeout=7),
+            Host(listen_drops=7),
+            KERNEL,
+            "high",
+            "7 connections met a full",
+        ),
+        (figures(thread=0.97), Host(listen_drops=7), SERVER_CPU, "high", "97%"),
         (figures(thread=0.97), Host(packet_drops=7), SERVER_CPU, "high", "7 packets were dropped"),
         (figures(busy=0.99, softirq=0.4), Host(), KERNEL, "fair", "40% with packets"),
         (figures(client=0.6, thread=0.6, busy=0.99, softirq=0.1), Host(), MACHINE, "fair", "99% of 2 cores"),
-        (figures(busy=0.99), Host(), MACHINE, "low", "others 1.5: something else ran here"),
+        (figures(busy=0.99), Host(), MACHINE, "low", "others 1.38: something else ran here"),
         (figures(thread=None, busy=0.99), Host(), MACHINE, "low", "--server-pid"),
         (figures(connect_handshake=3), Host(), SERVER_LIMIT, "high", "connect handshake: 3"),
         (figures(connect_handshake=3, thread=0.97), Host(), SERVER_CPU, "high", "97%"),
@@ -61,6 +71,25 @@ def test_what_was_full_is_named(given: Any, host: Host, resource: str, confidenc
     found = limiting(FAILED, given, host, 2)
     assert (found.resource, found.confidence) == (resource, confidence)
     assert why in found.why
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        (
+            figures(client=0.1, thread=0.1, busy=0.5),
+            "the load generator took 0.10 of a core, the server 0.10, others 0.70",
+        ),
+        (figures(client=0.1, thread=0.1, busy=0.2), ""),  # a fifth of a core is what any machine does beside
+        (figures(client=0.5, thread=0.5, busy=0.9), ""),  # the two had more of it
+        (figures(client=0.1, thread=0.1, busy=0.5, softirq=0.4), ""),  # packets are theirs
+        (figures(client=0.1, thread=None, busy=0.9), ""),  # who knows what the server took
+        (figures(client=0.1, thread=None, busy=0.9, steal=0.06), "the hypervisor gave 6%"),
+    ],
+)
+def test_what_something_else_had_of_the_machine_is_known_where_the_server_is_watched(given: Any, why: str) -> None:
+    found = disturbance(given["client"], given["server"], 2)
+    assert (why in found) if why else found == ""
 
 
 def test_a_client_without_descriptors_is_the_limit() -> None:

@@ -7,7 +7,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadgen.core.search import ALL_HELD, DONE, FAILED, HELD, MAX_TRIALS, UNBELIEVABLE, UNTOLD, VOTES, Knee, Search
+from loadgen.core.search import (
+    ALL_HELD,
+    DISTURBED,
+    DONE,
+    FAILED,
+    HELD,
+    MAX_TRIALS,
+    MOST_DISTURBED,
+    TOO_BUSY,
+    UNBELIEVABLE,
+    UNTOLD,
+    VOTES,
+    Knee,
+    Search,
+)
 
 WITHIN = 0.1
 
@@ -122,6 +136,26 @@ def test_a_load_that_tells_too_little_is_passed_and_never_the_answer() -> None:
     assert 900 < knee.low <= 1_000
     untold, _ = search(lambda value: UNTOLD if value <= 1_000 else FAILED)
     assert untold.confidence == "none"
+
+
+def test_a_trial_that_was_disturbed_is_no_vote_and_is_tried_again() -> None:
+    disturbed = iter([True, True, False] * MAX_TRIALS)
+    knee, found = search(lambda value: DISTURBED if next(disturbed) else HELD if value <= 150 else FAILED)
+    assert 130 < knee.low <= 150 < (knee.high or 0)
+    assert all(DISTURBED not in votes for votes in found.votes.values())
+
+
+def test_a_machine_that_stays_busy_ends_the_search_and_no_load_is_called_too_high() -> None:
+    knee, found = search(lambda value: HELD if value < 400 else DISTURBED)
+    assert (knee.low, knee.high, knee.is_lower_bound, knee.why_stopped) == (200, None, True, TOO_BUSY)
+    assert found.trials == 2 + MOST_DISTURBED
+
+
+def test_an_edge_at_which_the_client_ended_as_often_as_the_server_is_a_lower_bound() -> None:
+    found = Search(1, 2, 0.1)
+    for value, outcome in ((1, HELD), (2, UNBELIEVABLE), (2, FAILED), (2, HELD)):
+        found.add(value, outcome)
+    assert found.knee().is_lower_bound
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,13 @@ def address_of(gateway: psutil.Process) -> str:
     return f"{address.ip}:{address.port}"
 
 
+def is_told_the_past(address: str) -> bool:
+    """Whether a client gets what was published before its gateway was there, which only the publisher has."""
+    with Client(address, subscribe_at_connect=False) as client:
+        epoch = client.subscribe()["epoch"]
+        return bool(client.subscribe(since={"epoch": epoch, "seq": 0})["recovered"])
+
+
 def test_the_servers_live_as_long_as_the_run_their_clocks_are_ours_and_the_death_of_one_is_told(
     tmp_path: Path,
 ) -> None:
@@ -44,10 +51,8 @@ def test_the_servers_live_as_long_as_the_run_their_clocks_are_ours_and_the_death
         wait_until(lambda: is_measured(tmp_path / "a"), "all are connected, updates come, it measures", 60)
         servers = psutil.Process(process.pid).children()
         assert [server.cmdline()[3] for server in servers] == ["publisher", "gateway", "gateway"]
-        with Client(address_of(servers[1]), subscribe_at_connect=False) as client:
-            epoch = client.subscribe()["epoch"]
-            # Updates from before the gateway was there: they come of the publisher's replay.
-            assert client.subscribe(since={"epoch": epoch, "seq": 0})["recovered"]
+        address = address_of(servers[1])
+        wait_until(lambda: is_told_the_past(address), "the gateway has the publisher's history", 60)
         os.kill(servers[2].pid, signal.SIGKILL)
         assert process.wait(60) in (97, 98), process.words()
         assert all(map(has_ended, servers))

@@ -17,10 +17,12 @@ from loadgen.config import RunConfig
 from loadgen.core.plan import Plan
 from loadgen.core.target import Target
 
-CLIENTS_A_PROCESS = 1_000
+UPDATES_A_PROCESS = 20_000
 ORDERS_A_PROCESS = 2_000
-"""A process is given more only where no core is left: with 20 updates/s, 1,000 subscribers take a third of a
-core, and 2,000 make a run SUSPECT (docs/loadgen.md)."""
+"""A second. A process is given more only where no core is left: 20,000 updates take a third of a core, however
+many clients share them, and twice as many make a run SUSPECT (docs/loadgen.md)."""
+UPDATES_ASSUMED = 20.0
+"""A second, from a server of which nobody knows before what it sends."""
 SPARE_FILES = 100
 """Descriptors that a process has besides those of its clients."""
 _PORT_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
@@ -59,7 +61,8 @@ def how_many_processes(config: RunConfig, plan: Plan, targets: Sequence[Target])
     room_for = most - SPARE_FILES
     needed = ceil(clients / room_for) if room_for > 0 else 0
     if config.processes is None:
-        by_load = max(clients / CLIENTS_A_PROCESS, most_orders_per_s(plan) / ORDERS_A_PROCESS)
+        updates = clients * (UPDATES_ASSUMED if config.local is None else config.local_rate)
+        by_load = max(updates / UPDATES_A_PROCESS, most_orders_per_s(plan) / ORDERS_A_PROCESS)
         return max(1, needed, min(ceil(by_load), _spare_cores(config, targets)))
     if config.processes > clients:
         raise UsageError(f"--processes {config.processes}: more than the {clients} clients")

@@ -66,6 +66,15 @@ def test_processes_are_as_many_as_the_load_needs_and_the_cores_allow(
     assert room.how_many_processes(config, config.plan(), [target]) == expected
 
 
+@pytest.mark.parametrize(("rate", "expected"), [(20.0, 5), (1.0, 1), (12.5, 4), (1_000.0, 7)])
+@pytest.mark.usefixtures("cores")
+def test_where_it_is_known_what_the_server_sends_that_counts_and_not_the_clients(
+    rate: float, expected: int
+) -> None:
+    config = replace(BASE, subscribers=5_000, local=2, local_rate=rate)
+    assert room.how_many_processes(config, config.plan(), [HERE]) == expected
+
+
 @pytest.mark.usefixtures("cores")
 def test_processes_that_are_asked_for_are_refused_where_their_clients_do_not_fit() -> None:
     with pytest.raises(UsageError, match=r"--processes 2: 25000 clients and 100 .* 20000 .* say --processes 3"):

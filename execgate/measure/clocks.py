@@ -20,6 +20,10 @@ class Reading(NamedTuple):
         """By how much the clocks differ for sure; 0 where they may be the same."""
         return max(0, abs(self.offset_us) - self.uncertainty_us)
 
+    def contradicts(self, other: "Reading") -> bool:
+        """Whether both can't be true of one clock: it was set between them, or drifts."""
+        return abs(self.offset_us - other.offset_us) > self.uncertainty_us + other.uncertainty_us
+
     def plus(self, beyond: "Reading") -> "Reading":
         """Return a clock against ours that was `beyond` against the one that this is of."""
         return Reading(self.uncertainty_us + beyond.uncertainty_us, self.offset_us + beyond.offset_us)

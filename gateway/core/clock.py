@@ -31,8 +31,8 @@ class ClockFilter:
             now_ns: monotonic.
         """
         known = self.best(now_ns)
-        if known is not None and known.plus(Reading(reading.uncertainty_us, -reading.offset_us)).certain_us:
-            self._kept.clear()  # they can't both be true: a clock was set
+        if known is not None and known.contradicts(reading):
+            self._kept.clear()
         self._kept.append((now_ns, reading))
 
     def best(self, now_ns: int) -> Reading | None:

@@ -81,12 +81,20 @@ def clock_offset(clocks: Mapping[str, Mapping[str, int]]) -> str:
     return told if len(clocks) == 1 else f"{told} (by {url}, the furthest of {len(clocks)})"
 
 
-def _weight(reading: Reading) -> tuple[int, int]:
-    """Of several readings of one clock the greatest counts: what is certain, else the surest.
+class _Clock:
+    """What a run's records say of one clock."""
 
-    So that a clock that drifts, or is set, is seen however well it was known to be right before.
-    """
-    return reading.certain_us, -reading.uncertainty_us
+    def __init__(self, reading: Reading) -> None:
+        self._surest = self._furthest = reading
+
+    def add(self, reading: Reading) -> None:
+        self._surest = min(self._surest, reading)
+        self._furthest = max(self._furthest, reading, key=lambda one: one.certain_us)
+
+    @property
+    def told(self) -> Reading:
+        """The surest, unless another contradicts it: then the clock was set, or drifts, and was so far off."""
+        return self._furthest if self._furthest.contradicts(self._surest) else self._surest
 
 
 class Figures:
@@ -110,7 +118,7 @@ class Figures:
         self._time: Counter[str] = Counter()
         self._greatest: dict[str, float] = {}
         self._server_cpu_s: float | None = None
-        self._clocks: dict[str, dict[str, Reading]] = {"gateway": {}, "publisher": {}}  # by URL
+        self._clocks: dict[str, dict[str, _Clock]] = {"gateway": {}, "publisher": {}}  # by URL
         self.connected_low: int | None = None
         self._silence_us = 0
         self.lagging = 0
@@ -127,8 +135,7 @@ class Figures:
         self._silence_us = max(self._silence_us, record["silence_us"])
         for whose, known in self._clocks.items():
             for url, told in record.get(f"{whose}_clock_us", {}).items():
-                reading = Reading(*told)
-                known[url] = max(reading, known.get(url, reading), key=_weight)
+                known.setdefault(url, _Clock(Reading(*told))).add(Reading(*told))
         phase = record["phase"]
         if phase in (MEASURE, DRAIN):
             self._answered.add(record)
@@ -221,7 +228,7 @@ class Figures:
                 "machine_busy_share": round(self.mean("machine_busy_share"), 4),
             },
             "clocks": {
-                whose: {url: reading._asdict() for url, reading in known.items()}
+                whose: {url: clock.told._asdict() for url, clock in known.items()}
                 for whose, known in self._clocks.items()
             },
             "server": None

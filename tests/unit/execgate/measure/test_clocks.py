@@ -23,5 +23,11 @@ def test_what_is_certain_is_beyond_the_uncertainty() -> None:
     assert [Reading(5, offset).certain_us for offset in (-6, -5, 0, 5, 7)] == [1, 0, 0, 0, 2]
 
 
+def test_readings_contradict_each_other_where_no_offset_is_within_both() -> None:
+    assert [Reading(5, 2_000_000).contradicts(Reading(3, offset)) for offset in (1_999_991, 1_999_992, 0)] == [
+        *(True, False, True)
+    ]
+
+
 def test_a_clock_beyond_another_adds_what_it_is_ahead_and_what_is_not_known() -> None:
     assert Reading(5, -20).plus(Reading(3, 90)) == Reading(8, 70)

@@ -42,7 +42,8 @@ def test_an_answer_that_contradicts_the_earlier_ones_stands_alone() -> None:
 
 
 def test_an_answer_that_differs_within_what_is_not_known_contradicts_nothing() -> None:
-    assert filled((0, 50, 0), (0, 400, 450)).best(0) == Reading(50, 0)
+    for ahead_us in (0, 2_000_000):
+        assert filled((0, 50, ahead_us), (0, 400, ahead_us + 450)).best(0) == Reading(50, ahead_us)
 
 
 def test_a_publisher_that_answers_no_more_is_unknown_in_the_end() -> None:

@@ -145,9 +145,11 @@ def test_a_report_judges_by_its_manifest() -> None:
         # For an hour it was known to be right, and then it was not.
         ([[5, 1], [400, 3_000], [5, 2]], {"offset_us": 3_000, "uncertainty_us": 400}),
         ([[400, 1_000], [400, -3_000]], {"offset_us": -3_000, "uncertainty_us": 400}),
+        # Two that may both be true, whichever is more for certain.
+        ([[90_000, 4_090_001], [20, 4_000_010]], {"offset_us": 4_000_010, "uncertainty_us": 20}),
     ],
 )
-def test_of_a_clock_the_surest_answer_is_told_and_before_it_what_certainly_differs(
+def test_of_a_clock_the_surest_answer_is_told_unless_another_contradicts_it_by_being_further_off(
     readings: list[list[int]], told: dict[str, int]
 ) -> None:
     clocks = [{}, *({"a": reading} for reading in readings), {"b": [7, 7]}]

@@ -126,7 +126,7 @@ class Reader:
         if not self._ending:
             asyncio.get_running_loop().call_later(self._rng.uniform(*_BACKOFF_S), self.connect)
 
-    def on_text(self, text: str, received_ns: int) -> None:  # noqa: ARG002  # see `loadgen.client.Listener`
+    def on_text(self, text: str, received_ns: int, doubt_ns: int) -> None:  # noqa: ARG002  # see `loadgen.client.Listener`
         """Take one message."""
         if text.startswith(_PREFIX):
             found = _UPDATE.search(text, len(_PREFIX))

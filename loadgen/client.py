@@ -10,6 +10,7 @@ loop that `connect` was called in.
 from dataclasses import dataclass
 from typing import Protocol
 
+from execgate.measure.histogram import Histogram
 from loadgen.core.target import Target
 
 
@@ -36,9 +37,6 @@ class Connection(Protocol):
     def pause(self, paused: bool) -> None:
         """Stop reading, or read on: the peer then meets a client that takes nothing."""
 
-    def fileno(self) -> int:
-        """Return the socket's descriptor, -1 once it is gone: what waits in it unread can be asked for."""
-
 
 class Listener(Protocol):
     """Who is told what happens to a connection."""
@@ -46,8 +44,14 @@ class Listener(Protocol):
     def on_open(self, connection: Connection) -> None:
         """The handshake is done."""
 
-    def on_text(self, text: str, received_ns: int) -> None:
-        """A message (one of bytes is read as UTF-8), and the monotonic time at which its last bytes were read."""
+    def on_text(self, text: str, received_ns: int, doubt_ns: int) -> None:
+        """A message (one of bytes is read as UTF-8) has come.
+
+        Args:
+            text: the message.
+            received_ns: the monotonic time at which the kernel had its last bytes.
+            doubt_ns: it may have been so much earlier; 0 where the time is exact.
+        """
 
     def on_close(self, closed: Closed) -> None:
         """The connection is gone."""
@@ -57,7 +61,13 @@ class Listener(Protocol):
 
 
 class Connector(Protocol):
-    """A client library."""
+    """A client library.
+
+    Attributes:
+        unread_us: how long each read came after the kernel had the bytes, in us; whoever takes it clears it.
+    """
+
+    unread_us: Histogram
 
     def connect(self, target: Target, listener: Listener, subprotocol: str | None) -> None:
         """Begin to connect."""

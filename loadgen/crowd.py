@@ -35,7 +35,7 @@ class Crowd:
         targets: clients, and their attempts, take turns at them.
         connector: the client library.
         random: of all choices.
-        metrics: of 2012.
+        metrics: of 2012; None where nobody asks for them.
         book: of all orders.
         stale_after_s: of silence, after which a stream is stale.
         write_record: gets what subscribers write down for the audit, see `Recording`; None, and they do not.
@@ -54,7 +54,7 @@ class Crowd:
         targets: Sequence[Target],
         connector: Connector,
         random: Random,
-        metrics: ClassicMetrics,
+        metrics: ClassicMetrics | None,
         book: OrderBook,
         stale_after_s: float = STALE_AFTER_S,
         write_record: Callable[[Fields], None] | None = None,
@@ -65,7 +65,7 @@ class Crowd:
         self.random = random
         self.metrics = metrics
         self.book = book
-        self.recorder = Recorder()
+        self.recorder = Recorder(connector.unread_us)
         self.members: list[Member] = []
         self.tallies: dict[str, Tally] = {}
         self.stopping = self.is_calm = False
@@ -157,12 +157,6 @@ class Crowd:
                 if len(broken) == BROKEN_SHOWN:
                     break
         return broken
-
-    def listening_descriptors(self, most: int) -> list[int]:
-        """Return sockets of at most `most` connected subscribers, spread evenly over all whose times are told."""
-        members = [member for member in self.members if member.check is not None and member.is_quoted]
-        found = [member.fileno() for member in members[:: -(-len(members) // most) or 1]]
-        return [descriptor for descriptor in found if descriptor >= 0]
 
     def stop_sending(self) -> None:
         """Nobody connects, comes back or sends from now on; what is connected stays and listens."""
@@ -326,10 +320,6 @@ class Member:
         if self._connection is not None:
             self._connection.close()
 
-    def fileno(self) -> int:
-        """Return the descriptor of its connection, -1 where there is none."""
-        return -1 if self._connection is None else self._connection.fileno()
-
     def on_open(self, connection: Connection) -> None:
         """See `client.Listener`."""
         self._connection = connection
@@ -344,7 +334,7 @@ class Member:
         if self._is_leaving:
             connection.close()
 
-    def on_text(self, text: str, received_ns: int) -> None:
+    def on_text(self, text: str, received_ns: int, doubt_ns: int) -> None:
         """See `client.Listener`."""
         raise NotImplementedError
 

@@ -31,7 +31,7 @@ class ForeignSubscriber(Member):
         for message in self._adapter.on_open:
             connection.send_text(message)
 
-    def on_text(self, text: str, received_ns: int) -> None:
+    def on_text(self, text: str, received_ns: int, doubt_ns: int) -> None:
         """Answer it, or take the updates in it; what is neither is counted."""
         crowd = self.crowd
         silence_ns = received_ns - self.heard_ns
@@ -59,4 +59,4 @@ class ForeignSubscriber(Member):
                 crowd.recorder.unnumbered += 1
             else:
                 self._check.observe(_EPOCH, seq)
-            crowd.recorder.update(None if ts_us is None else now_us - ts_us, size)
+            crowd.recorder.update(None if ts_us is None else now_us - ts_us, size, doubt_ns // 1000)

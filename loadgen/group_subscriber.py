@@ -14,6 +14,7 @@ from loadgen.core.fairness import Fairness
 from loadgen.core.plan import CONFLATE, RECONNECTING, SLOW, STUCK, VOLATILE, Group
 from loadgen.core.sparse_check import SparseCheck
 from loadgen.core.tally import Tally
+from loadgen.core.update import Update
 from loadgen.crowd import Crowd
 from loadgen.subscriber import Subscriber
 
@@ -109,9 +110,9 @@ class GroupSubscriber(Subscriber):
             self._fairness.expected -= 1
         super().on_close(closed)
 
-    def on_text(self, text: str, received_ns: int) -> None:
+    def on_text(self, text: str, received_ns: int, doubt_ns: int) -> None:
         """See `client.Listener`."""
-        super().on_text(text, received_ns)
+        super().on_text(text, received_ns, doubt_ns)
         if self._group.behaviour == SLOW and not self.crowd.is_calm and not self._is_ending:
             self._due_bytes += len(text)
             if self._timer is None:
@@ -190,24 +191,26 @@ class GroupSubscriber(Subscriber):
         if self._group.behaviour == STUCK and not self.crowd.is_calm:
             self._get_stuck()
 
-    def _take_update(self, text: str, data: dict[str, Any], received_ns: int) -> None:
-        super()._take_update(text, data, received_ns)
+    def _take_update(
+        self, text: str, update: Update, received_ns: int, doubt_ns: int, data: dict[str, Any] | None = None
+    ) -> None:
+        super()._take_update(text, update, received_ns, doubt_ns, data)
         if self._group.behaviour == STUCK and not self.crowd.is_calm:  # the calm is over
             self._get_stuck()
         if self._fairness is not None:
-            late_ns = self._fairness.heard(data["epoch"], data["seq"], received_ns)
+            late_ns = self._fairness.heard(update.epoch, update.seq, received_ns)
             if late_ns is not None:
                 self.late_ns += late_ns
                 self.heard += 1
 
-    def _observe(self, epoch: str, seq: int, data: dict[str, Any]) -> None:
+    def _observe(self, update: Update) -> None:
         if self._sparse is None:
-            super()._observe(epoch, seq, data)
+            super()._observe(update)
         else:
-            self._sparse.take(epoch, seq, str(data["topic"]), int(data["tseq"]))
+            self._sparse.take(update.epoch, update.seq, update.topic, update.tseq)
 
-    def _record(self, latency_us: int, data_bytes: int) -> None:
-        self.crowd.recorder.update(latency_us if self.is_quoted else None, data_bytes)
+    def _record(self, latency_us: int, data_bytes: int, doubt_us: int) -> None:
+        self.crowd.recorder.update(latency_us if self.is_quoted else None, data_bytes, doubt_us)
         self._tally.update(latency_us, data_bytes)
 
     def _beat(self, epoch: str, seq: int, data: dict[str, Any]) -> None:

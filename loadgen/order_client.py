@@ -44,14 +44,14 @@ class OrderSender(Member):
         crowd.book.send(request, self.number, min(due_ns, now_ns), now_ns)
         connection.send_text(payload)
 
-    def on_text(self, text: str, received_ns: int) -> None:
+    def on_text(self, text: str, received_ns: int, doubt_ns: int) -> None:
         """Dispatch one event; what is not one is counted, and the client lives."""
         try:
             message = ujson.loads(text)
             event = message["event"]
             data = message["data"]
             if event == events.ORDER_RESPONSE:
-                self._take_answer(text, data, received_ns)
+                self._take_answer(text, data, received_ns, doubt_ns)
             elif event == events.HELLO:
                 self.name = str(data["address"])
             elif event == events.ERROR:
@@ -73,19 +73,23 @@ class OrderSender(Member):
         }
         return events.encode_event(events.ORDER_REQUEST, data)
 
-    def _take_answer(self, text: str, data: dict[str, Any], received_ns: int) -> None:
+    def _take_answer(self, text: str, data: dict[str, Any], received_ns: int, doubt_ns: int) -> None:
         crowd = self.crowd
         request, timestamp_ms = data["request"], data["timestamp"]
         if type(request) is not int:
             raise TypeError("an answer to a request that was never a number")
         response_ms = (received_ns // 1000 + crowd.wall_offset_us) / 1000 - timestamp_ms
+        size = data_bytes_of(text, data, _ANSWER_PREFIX)
         rejected = data.get("status") == "rejected"
         times = crowd.book.answer(request, self.number, received_ns, rejected=rejected)
         if times is None:
             return
-        crowd.recorder.service.record(times.service_ns // 1000)
-        crowd.recorder.response.record(times.response_ns // 1000)
-        crowd.metrics.record(self.name, response_ms, data_bytes_of(text, data, _ANSWER_PREFIX))
+        # It was not there before the order was sent.
+        doubt_us = min(doubt_ns, times.service_ns) // 1000
+        crowd.recorder.service.record(times.service_ns // 1000, doubt_us)
+        crowd.recorder.response.record(times.response_ns // 1000, doubt_us)
+        if crowd.metrics is not None:
+            crowd.metrics.record(self.name, response_ms, size)
 
 
 class OrderClient(OrderSender):

@@ -1,20 +1,21 @@
-"""Our own WebSocket client: an asyncio protocol on a plain or TLS transport, with the shared frame parser.
+"""Our own WebSocket client, on a plain socket or one with TLS, with the shared frame parser.
 
-The first implementation of `client.py`. It exists because a client's own cost changes the answer: per message
-there is one read, one parse and one call. It never decides when to connect again; its listener does.
+The implementation of `client.py`. It exists because a client's own cost changes the answer, and its own lateness
+must not: per message there is one read with the kernel's stamp, one parse and one call. It never decides when to
+connect again; its listener does.
 """
 
 import asyncio
 import errno
 import os
+import select
 import socket
 import ssl
 import time
-from asyncio import Transport
 from contextlib import suppress
 from functools import cached_property
-from typing import cast
 
+from execgate.measure.histogram import Histogram
 from execgate.wire import frame_builder
 from execgate.wire.close_codes import CloseCode
 from execgate.wire.frame_builder import Opcode
@@ -22,9 +23,13 @@ from execgate.wire.frame_parser import Binary, Closing, Failure, FrameParser, Pi
 from loadgen.client import Closed, Listener
 from loadgen.core.handshake import KEY_BYTES, Handshake, HandshakeError
 from loadgen.core.target import Target
+from loadgen.receiver import READ_BYTES, STAMP_SPACE, Receiver, ask_for_stamps, received_ns
+from loadgen.tls_bytes import TlsBytes
 
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 CLOSE_TIMEOUT_S = 1.0
+MAX_UNSENT_BYTES = 1024 * 1024
+"""That wait for a server which does not read; with more the connection is dropped."""
 _ABNORMAL = 1006
 _IP_BIND_ADDRESS_NO_PORT = 24  # ip(7); Python names it from 3.12 on
 _IP_LOCAL_PORT_RANGE = 51  # ip(7), from Linux 6.3 on; Python does not name it
@@ -55,6 +60,9 @@ class RawConnector:
         timeout_s: for one attempt.
         insecure_tls: accept any certificate; else one that the system's authorities vouch for.
         receive_buffer_bytes: of the kernel, for a client that is to be slow; None leaves it to the kernel.
+
+    Attributes:
+        unread_us: see `client.Connector`.
     """
 
     def __init__(
@@ -64,10 +72,13 @@ class RawConnector:
         self._receive_buffer_bytes = receive_buffer_bytes
         self._insecure_tls = insecure_tls
         self._tasks: set[asyncio.Task[None]] = set()
+        self._receiver = Receiver()
+        self.unread_us = Histogram()
 
     def connect(self, target: Target, listener: Listener, subprotocol: str | None) -> None:
         """See `client.Connector`."""
-        connection = RawConnection(listener, Handshake(target, os.urandom(KEY_BYTES), subprotocol))
+        handshake = Handshake(target, os.urandom(KEY_BYTES), subprotocol)
+        connection = RawConnection(listener, handshake, self._receiver, self.unread_us)
         # The task lives only as long as the handshake: an established client costs none.
         task = asyncio.get_running_loop().create_task(self._connect(target, connection, listener))
         self._tasks.add(task)
@@ -89,27 +100,15 @@ class RawConnector:
         return context
 
     async def _connect(self, target: Target, connection: "RawConnection", listener: Listener) -> None:
-        loop = asyncio.get_running_loop()
         name = target.certificate_name
-        tls = None if name is None else self._tls
-        # Cut off in create_connection, uvloop closes the socket and tells nobody, even if it was in use by then.
-        is_ours = False
         try:
             async with asyncio.timeout(self._timeout_s):
-                if self._receive_buffer_bytes is None and target.source is None:
-                    await loop.create_connection(
-                        lambda: connection, target.host, target.port, ssl=tls, server_hostname=name
-                    )
-                else:
-                    sock = await _connected(target, self._receive_buffer_bytes)
-                    await loop.create_connection(lambda: connection, ssl=tls, server_hostname=name, sock=sock)
-                is_ours = True
+                sock = await _connected(target, self._receive_buffer_bytes)
+                connection.begin(sock, None if name is None else TlsBytes(self._tls, name))
                 await connection.wait_open()
             return
         except TimeoutError:
             if connection.is_open:  # it opened in the very turn in which its time was up
-                if not is_ours:
-                    connection.connection_lost(None)
                 return
             kind, reason = "timeout", f"no connection and handshake within {self._timeout_s * 1000:.0f} ms"
         except HandshakeError as error:
@@ -119,17 +118,13 @@ class RawConnector:
         except asyncio.CancelledError:
             if not connection.is_open:
                 connection.abort()
-            elif not is_ours:
-                connection.connection_lost(None)
             raise
         connection.abort()
         listener.on_failed(kind, reason)
 
 
 async def _connected(target: Target, receive_buffer_bytes: int | None) -> socket.socket:
-    """Return a socket that is connected from the target's source, with a receive buffer of that size.
-
-    Either may be None; both have to be set before it connects.
+    """Return a socket that is connected, from the target's source if it has one, and has stamps.
 
     Raises:
         OSError: there is no connection.
@@ -138,7 +133,8 @@ async def _connected(target: Target, receive_buffer_bytes: int | None) -> socket
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         sock.setblocking(False)
-        if receive_buffer_bytes is not None:
+        ask_for_stamps(sock)
+        if receive_buffer_bytes is not None:  # it has to be set before it connects
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
         if target.source is not None:
             # The port is chosen when it connects: it has to be free for that one server, not for all.
@@ -149,23 +145,53 @@ async def _connected(target: Target, receive_buffer_bytes: int | None) -> socket
         with suppress(OSError):
             sock.setsockopt(socket.IPPROTO_IP, _IP_LOCAL_PORT_RANGE, _FROM_PORT_1)
         await asyncio.get_running_loop().sock_connect(sock, (target.host, target.port))
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     except BaseException:
         sock.close()
         raise
     return sock
 
 
-class RawConnection(asyncio.Protocol):
-    """One connection, from its TCP handshake to its end."""
+class RawConnection:
+    """One connection, from its TCP handshake to its end.
 
-    __slots__ = ("_close_timer", "_closed", "_handshake", "_listener", "_opened", "_parser", "_transport")
+    Args:
+        listener: who is told.
+        handshake: to be done first.
+        receiver: which calls when there is something to read.
+        unread_us: see `client.Connector`.
+    """
 
-    def __init__(self, listener: Listener, handshake: Handshake) -> None:
+    __slots__ = (
+        "_close_timer",
+        "_closed",
+        "_descriptor",
+        "_handshake",
+        "_is_ending",
+        "_is_paused",
+        "_listener",
+        "_opened",
+        "_parser",
+        "_receiver",
+        "_sock",
+        "_tls",
+        "_unread_us",
+        "_unsent",
+    )
+
+    def __init__(self, listener: Listener, handshake: Handshake, receiver: Receiver, unread_us: Histogram) -> None:
         self._listener = listener
         self._handshake: Handshake | None = handshake
+        self._receiver = receiver
+        self._unread_us = unread_us
         self._opened: asyncio.Future[None] | None = asyncio.get_running_loop().create_future()
+        self._sock: socket.socket | None = None
+        self._descriptor = -1
+        self._tls: TlsBytes | None = None
         self._parser: FrameParser | None = None
-        self._transport: Transport | None = None
+        self._unsent: bytearray | None = None  # what the socket had no room for
+        self._is_paused = False
+        self._is_ending = False  # once all is sent
         self._close_timer: asyncio.TimerHandle | None = None
         self._closed: Closed | None = None  # why it ends, once that is known
 
@@ -173,6 +199,16 @@ class RawConnection(asyncio.Protocol):
     def is_open(self) -> bool:
         """Whether the handshake was done (the connection may have ended since)."""
         return self._parser is not None
+
+    def begin(self, sock: socket.socket, tls: TlsBytes | None) -> None:
+        """Ask for the upgrade on a socket that is connected and does not block."""
+        self._sock, self._tls = sock, tls
+        self._descriptor = sock.fileno()
+        self._watch()
+        if tls is not None:
+            self._write(tls.take_unsent())
+        elif self._handshake is not None:
+            self._write(self._handshake.request)
 
     async def wait_open(self) -> None:
         """Wait for the end of the handshake.
@@ -187,62 +223,51 @@ class RawConnection(asyncio.Protocol):
     def abort(self) -> None:
         """Drop the connection without a word; also while it is being made."""
         self._opened = None
-        if self._transport is not None:
-            self._transport.abort()
+        self._end_with(None)
 
     def pause(self, paused: bool) -> None:
         """Stop reading, or read on: the peer then meets a client that takes nothing."""
-        transport = self._transport
-        if transport is None or transport.is_closing() or paused is not transport.is_reading():
-            return
-        if paused:
-            transport.pause_reading()
-        else:
-            transport.resume_reading()
+        self._is_paused = paused
+        self._watch()
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """TCP is there, and TLS if any: ask for the upgrade."""
-        self._transport = transport = cast("Transport", transport)  # uvloop's class is none of asyncio's
-        if self._handshake is not None:
-            transport.write(self._handshake.request)
-
-    def data_received(self, data: bytes) -> None:
+    def read_ready(self) -> None:
         """The hot road: one read, its frames, a call for each message."""
-        received_ns = time.monotonic_ns()
-        parser = self._parser
-        if parser is None:
-            rest = self._shake_hands(data)
-            parser = self._parser
-            if not rest or parser is None:
-                return
-            data = rest
-        listener = self._listener
-        for event in parser.feed(data):
-            if type(event) is Text:
-                listener.on_text(event.text, received_ns)
-            elif type(event) is Ping:
-                self._send(Opcode.PONG, event.payload)
-            elif type(event) is Binary:
-                listener.on_text(event.data.decode(errors="replace"), received_ns)
-            elif type(event) is Closing:
-                self._end(Closed(event.code or 1005, event.reason), event.code or CloseCode.NORMAL)
-            elif type(event) is Failure:
-                self._end(Closed(int(event.code), f"the server broke the protocol: {event.reason}"), event.code)
-
-    def connection_lost(self, error: Exception | None) -> None:
-        """The socket is gone."""
-        if self._transport is None:  # said before, see `RawConnector._connect`
+        sock = self._sock
+        if sock is None:
             return
-        if self._close_timer is not None:
-            self._close_timer.cancel()
-            self._close_timer = None
-        self._transport = None
+        try:
+            data, ancillary, _, _ = sock.recvmsg(READ_BYTES, STAMP_SPACE)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as error:
+            self._end_with(error)
+            return
+        now_ns = time.monotonic_ns()
+        stamp_ns = received_ns(ancillary, now_ns)
+        if stamp_ns:
+            self._unread_us.record((now_ns - stamp_ns) // 1000)
+        if not data:
+            self._end_with(None)
+            return
+        if len(data) == READ_BYTES:
+            self._receiver.is_unread()
+        tls = self._tls
+        if tls is not None:
+            data = self._decrypted(tls, data)
         if self._parser is None:
-            lost = error if isinstance(error, OSError) else ConnectionResetError(errno.ECONNRESET, "closed")
-            self._fail(lost)
-            return
-        listener, closed = self._listener, self._closed
-        listener.on_close(closed or Closed(_ABNORMAL, str(error) if error else "closed without a close frame"))
+            data = self._shake_hands(data)
+        if data:
+            self._take(data, stamp_ns or now_ns, is_exact=stamp_ns > 0)
+
+    def write_ready(self) -> None:
+        """There is room for what waits to be sent."""
+        unsent, self._unsent = self._unsent, None
+        if unsent:
+            self._write(bytes(unsent))
+        if not self._unsent:
+            self._watch()
+            if self._is_ending:
+                self._end_with(None)
 
     def send_text(self, payload: bytes) -> None:
         """See `client.Connection`."""
@@ -251,52 +276,129 @@ class RawConnection(asyncio.Protocol):
 
     def close(self) -> None:
         """See `client.Connection`."""
-        if self._closed is None and self._transport is not None:
+        if self._closed is None and self._sock is not None:
             self._closed = Closed(CloseCode.NORMAL, "closed by us")
             self._send(Opcode.CLOSE, frame_builder.close_payload(CloseCode.NORMAL))
             # RFC 6455 7.1.1: the server closes TCP; one that does not is not waited for.
             loop = asyncio.get_running_loop()
-            self._close_timer = loop.call_later(CLOSE_TIMEOUT_S, self._transport.abort)
+            self._close_timer = loop.call_later(CLOSE_TIMEOUT_S, self.abort)
 
-    def fileno(self) -> int:
-        """See `client.Connection`."""
-        used = None if self._transport is None else self._transport.get_extra_info("socket")
-        return -1 if used is None else int(used.fileno())
+    def _take(self, data: bytes, at_ns: int, *, is_exact: bool) -> None:
+        """Tell of the messages in what was read; the kernel had the last of it at `at_ns`."""
+        parser, listener = self._parser, self._listener
+        assert parser is not None  # the handshake is done
+        events = parser.feed(data)
+        if not events:
+            return
+        # The stamp is the last packet's: of what came in an earlier one it is only known that it was not later.
+        exact = len(events) - 1 if is_exact and not parser.is_mid_message else len(events)
+        doubt_ns = max(0, at_ns - self._receiver.earliest_ns()) if exact else 0
+        for place, event in enumerate(events):
+            if type(event) is Text:
+                listener.on_text(event.text, at_ns, doubt_ns if place < exact else 0)
+            elif type(event) is Ping:
+                self._send(Opcode.PONG, event.payload)
+            elif type(event) is Binary:
+                listener.on_text(event.data.decode(errors="replace"), at_ns, doubt_ns if place < exact else 0)
+            elif type(event) is Closing:
+                self._answer_close(Closed(event.code or 1005, event.reason), event.code or CloseCode.NORMAL)
+            elif type(event) is Failure:
+                self._answer_close(
+                    Closed(int(event.code), f"the server broke the protocol: {event.reason}"), event.code
+                )
 
-    def _shake_hands(self, data: bytes) -> bytes | None:
-        if self._handshake is None:
-            return None
+    def _decrypted(self, tls: TlsBytes, data: bytes) -> bytes:
+        was_open = tls.is_open
+        try:
+            plain = tls.decrypt(data)
+        except ssl.SSLError as error:
+            self._write(tls.take_unsent())
+            self._end_with(error)
+            return b""
+        self._write(tls.take_unsent())
+        if not was_open and tls.is_open and self._handshake is not None:
+            self._write(tls.encrypt(self._handshake.request))
+        return plain
+
+    def _shake_hands(self, data: bytes) -> bytes:
+        """Return what was read beyond the handshake's end."""
+        if self._handshake is None or not data:
+            return b""
         try:
             rest = self._handshake.feed(data)
         except HandshakeError as error:
-            self._fail(error)
-            return None
-        if rest is not None and self._opened is not None:
-            self._handshake = None
-            self._parser = FrameParser(server=False, max_message_bytes=MAX_MESSAGE_BYTES)
-            if not self._opened.done():
-                self._opened.set_result(None)
-            self._opened = None
-            self._listener.on_open(self)
+            self._end_with(error)
+            return b""
+        if rest is None or self._opened is None:
+            return b""
+        self._handshake = None
+        self._parser = FrameParser(server=False, max_message_bytes=MAX_MESSAGE_BYTES)
+        if not self._opened.done():
+            self._opened.set_result(None)
+        self._opened = None
+        self._listener.on_open(self)
         return rest
 
-    def _fail(self, error: Exception) -> None:
-        self._handshake = None
-        if self._opened is not None and not self._opened.done():
-            self._opened.set_exception(error)
-        if self._transport is not None:
-            self._transport.abort()
-
-    def _end(self, closed: Closed, code: int) -> None:
+    def _answer_close(self, closed: Closed, code: int) -> None:
         """The server closes, or must be closed on: answer with a close frame and let the socket go."""
-        transport = self._transport
-        if transport is None:
+        if self._sock is None:
             return
         if self._closed is None:
             self._closed = closed
             self._send(Opcode.CLOSE, frame_builder.close_payload(code))
-        transport.close()
+        if self._unsent is None:
+            self._end_with(None)
+        elif not self._is_ending:
+            self._is_ending = True
+            if self._close_timer is None:
+                self._close_timer = asyncio.get_running_loop().call_later(CLOSE_TIMEOUT_S, self.abort)
 
     def _send(self, opcode: Opcode, payload: bytes) -> None:
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.write(frame_builder.build_masked(opcode, payload, os.urandom(4)))
+        if self._sock is not None:
+            frame = frame_builder.build_masked(opcode, payload, os.urandom(4))
+            self._write(frame if self._tls is None else self._tls.encrypt(frame))
+
+    def _write(self, data: bytes) -> None:
+        if self._sock is None or not data:
+            return
+        sent = 0
+        if self._unsent is None:
+            try:
+                sent = self._sock.send(data)
+            except (BlockingIOError, InterruptedError):
+                pass
+            except OSError as error:
+                self._end_with(error)
+                return
+        if sent < len(data):
+            self._unsent = (self._unsent or bytearray()) + data[sent:]
+            if len(self._unsent) > MAX_UNSENT_BYTES:
+                self._end_with(OSError(errno.ENOBUFS, f"the server left {MAX_UNSENT_BYTES} bytes unread"))
+                return
+            self._watch()
+
+    def _watch(self) -> None:
+        if self._sock is not None:
+            events = 0 if self._is_paused else select.EPOLLIN
+            self._receiver.watch(
+                self._descriptor, self, events if self._unsent is None else events | select.EPOLLOUT
+            )
+
+    def _end_with(self, error: Exception | None) -> None:
+        """Let the socket go; who listens is told when the event loop has its turn."""
+        if self._close_timer is not None:
+            self._close_timer.cancel()
+            self._close_timer = None
+        sock, self._sock, self._unsent = self._sock, None, None
+        if sock is None:
+            return
+        self._receiver.watch(self._descriptor, self, 0)
+        sock.close()
+        if self._parser is not None:
+            asyncio.get_running_loop().call_soon(self._tell_closed, error)
+        elif self._opened is not None and not self._opened.done():
+            self._opened.set_exception(error or ConnectionResetError(errno.ECONNRESET, "closed"))
+
+    def _tell_closed(self, error: Exception | None) -> None:
+        reason = str(error) if error else "closed without a close frame"
+        self._listener.on_close(self._closed or Closed(_ABNORMAL, reason))

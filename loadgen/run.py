@@ -16,12 +16,10 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from execgate.measure.classic import ClassicMetrics
 from execgate.service.children import ChildError, StoppedError
 from execgate.service.exits import EXIT_BROKEN, EXIT_FAILED, EXIT_INCOMPLETE, EXIT_INVALID, EXIT_OK
 from execgate.service.heap import Heap
 from execgate.service.lifecycle import Stop
-from execgate.service.vitals import ProcessTrees
 from loadgen import room
 from loadgen.asking import Asking
 from loadgen.classic import check_output, resolved
@@ -41,6 +39,7 @@ from loadgen.core.target import from_each
 from loadgen.crowd import Crowd
 from loadgen.foreign import ForeignSubscriber
 from loadgen.group_subscriber import RECEIVE_BUFFER_BYTES, GroupSubscriber
+from loadgen.health import Health
 from loadgen.keeping import LAST, Keeper, Taken
 from loadgen.line_log import LineLog
 from loadgen.live import Live
@@ -53,7 +52,6 @@ from loadgen.raw_client import RawConnector
 from loadgen.report import as_json, terminal_width
 from loadgen.run_folder import RunFolder, default_name
 from loadgen.subscriber import Subscriber
-from loadgen.watching import MOST_SOCKETS, CpuWait, MachineWatch, ReceiveQueue
 
 EXIT_OF = {
     verdicts.IS_HELD: EXIT_OK,
@@ -65,63 +63,6 @@ EXIT_OF = {
 _DRAIN_MORE_S = 0.1
 _WAKE_S = 1.0
 """For subscribers that were stuck to read what the server had sent before it closed, and its close frame."""
-
-
-class Health:
-    """What a record tells of the load generator's own side: whether its figures are the server's."""
-
-    def __init__(self, config: RunConfig, plan: Plan, crowd: Crowd, paced: Sequence[Paced]) -> None:
-        self._crowd = crowd
-        self._quoted = [] if plan.is_plain else [group.name for group in plan.groups if group.is_quoted]
-        self._paced = paced
-        self._machine = MachineWatch()
-        self._cpu_wait = CpuWait()
-        self._queue = ReceiveQueue(lambda: crowd.listening_descriptors(MOST_SOCKETS))
-        self._servers = ProcessTrees(config.server_pid) if config.server_pid else None
-        self._wall_offset_us = crowd.wall_offset_us
-
-    def start(self) -> None:
-        """Begin to watch."""
-        self._queue.start()
-        if self._servers is not None:
-            self._servers.take()
-
-    def stop(self) -> None:
-        """Watch no more."""
-        self._queue.stop()
-
-    def take(self, record: Record) -> Record:
-        """Return what is to be added to the record that was just taken."""
-        seconds = record["seconds"]
-        busy, steal, softirq = self._machine.take()
-        waiting_bytes = self._queue.take()
-        offset_us, self._wall_offset_us = self._wall_offset_us, self._crowd.wall_offset_us
-        to_each = self._bytes_to_each(record)
-        health = {
-            "cpu_share": round(record["cpu_s"] / seconds, 4),
-            "cpu_wait_share": round(self._cpu_wait.take() / seconds, 4),
-            "machine_busy_share": round(busy, 4),
-            "steal_share": round(steal, 4),
-            "softirq_share": round(softirq, 4),
-            "behind_us": max(paced.take_worst_us() for paced in self._paced),
-            "clock_step_us": self._wall_offset_us - offset_us,
-            # By Little's law: what waits in a socket, over what passes through it.
-            "receive_wait_us": round(waiting_bytes * seconds / to_each * 1e6) if to_each else 0,
-        }
-        if self._servers is not None:
-            cpu_s, rss_bytes = self._servers.take()
-            health |= {
-                "server_cpu_s": round(cpu_s, 6),
-                "server_thread_share": round(self._servers.busiest_thread_s / seconds, 4),
-                "server_rss_bytes": rss_bytes,
-            }
-        return health
-
-    def _bytes_to_each(self, record: Record) -> float:
-        """Return what passed through a socket of those that `listening_descriptors` chooses from."""
-        listening = [record["groups"][name] for name in self._quoted] if self._quoted else [record]
-        connected = sum(part["connected"] for part in listening)
-        return sum(part["data_bytes"] for part in listening) / connected if connected else 0.0
 
 
 class LoadRun:
@@ -145,13 +86,12 @@ class LoadRun:
         self._plan = plan
         self._stop = stop
         self._keep = keep
-        self._metrics = ClassicMetrics(0)  # the clients feed it as in 2012; nobody asks for outliers here
         self._crowd = Crowd(
             targets=from_each([resolved(target) for target in config.url], config.source),
             connector=RawConnector(config.connect_timeout_ms / 1000, insecure_tls=config.insecure_tls),
             # Of the same seed processes must not draw the same.
             random=Random(config.seed if config.seed is None else f"{config.seed}/{plan.index}"),
-            metrics=self._metrics,
+            metrics=None,
             book=OrderBook(round(config.order_timeout_ms * 1e6)),
             stale_after_s=config.stale_after,
             write_record=records.write if records.is_open else None,
@@ -172,7 +112,7 @@ class LoadRun:
         self._changes, offsets = tee(plan.changes())
         self._connects = Paced((change.offset_ns for change in offsets), self._change)
         self._orders = Paced(plan.orders(), self._order)
-        self._health = Health(config, plan, self._crowd, (self._connects, self._orders))
+        self._health = Health(config.server_pid, self._crowd, (self._connects, self._orders))
         self._asking = Asking(self._crowd)
         self._heap = Heap()
         self._start_s = 0.0
@@ -301,7 +241,6 @@ class LoadRun:
         record = self._crowd.take_record()
         if self._fairness is not None:
             record["spread_us"] = self._fairness.take(time.monotonic_ns())
-        self._metrics.take()
         crowd = self._crowd
         if crowd.all_given_up and not crowd.ever_connected and len(crowd.members) >= self._clients:
             self._stop.request()

@@ -14,6 +14,7 @@ from execgate.measure.clocks import Reading, read_clock
 from execgate.wire import events
 from loadgen.client import Closed, Connection
 from loadgen.core.stream_check import StreamCheck
+from loadgen.core.update import Update, read_update, update_of
 from loadgen.crowd import Crowd, Member
 
 BAD_MESSAGE = (ValueError, KeyError, TypeError, AttributeError, OverflowError)
@@ -25,10 +26,15 @@ _STATIONS = ("ts", "fed", "began", "written")
 
 def data_bytes_of(text: str, data: Any, prefix: str = _PREFIX) -> int:
     """Return the length in bytes of the JSON of a message's `data`, as it was received after `prefix`."""
-    if text.startswith(prefix) and text.isascii():
-        return len(text) - len(prefix) - 1
-    # Another server's spelling, or not ASCII: rare enough to be serialised again.
+    if text.startswith(prefix):
+        return _data_bytes(text, prefix)
+    # Another server's spelling: rare enough to be serialised again.
     return len(ujson.dumps(data, ensure_ascii=False, escape_forward_slashes=False).encode())
+
+
+def _data_bytes(text: str, prefix: str = _PREFIX) -> int:
+    size = len(text) if text.isascii() else len(text.encode(errors="surrogatepass"))
+    return size - len(prefix) - 1
 
 
 class Subscriber(Member):
@@ -66,47 +72,50 @@ class Subscriber(Member):
             self._recording = None
         super().close()
 
-    def on_text(self, text: str, received_ns: int) -> None:
+    def on_text(self, text: str, received_ns: int, doubt_ns: int) -> None:
         """Dispatch one event; what is not one is counted, and the client lives."""
         silence_ns = received_ns - self.heard_ns
         if silence_ns > self.crowd.noticed_ns:
             self.crowd.notice_silence(self, silence_ns)
         self.heard_ns = received_ns
+        update = read_update(text) if text.startswith(_PREFIX) else None
+        if update is not None:
+            self._take_update(text, update, received_ns, doubt_ns)
+            return
         try:
             message = ujson.loads(text)
             event = message["event"]
             data = message["data"]
             if event == events.RECEIVE:
-                self._take_update(text, data, received_ns)
+                self._take_update(text, update_of(data), received_ns, doubt_ns, data)
             else:
                 self._take_other(event, data)
         except BAD_MESSAGE:
             self.crowd.recorder.errors["bad message"] += 1
 
-    def _take_update(self, text: str, data: dict[str, Any], received_ns: int) -> None:
+    def _take_update(
+        self, text: str, update: Update, received_ns: int, doubt_ns: int, data: dict[str, Any] | None = None
+    ) -> None:
+        """Take an update; `data` is what it was made from, where another server spelled it in its own way."""
         crowd = self.crowd
         now_us = received_ns // 1000 + crowd.wall_offset_us
-        timestamp_ms = data["timestamp"]
-        seq, epoch = data["seq"], data["epoch"]
-        if type(seq) is not int or type(epoch) is not str:
-            raise TypeError("a position is a whole number and the text of an epoch")
-        latency_us = int(now_us - data.get("ts_us", timestamp_ms * 1000))
-        response_ms = now_us / 1000 - timestamp_ms
-        size = data_bytes_of(text, data)
+        latency_us = int(now_us - update.born_us)
+        size = _data_bytes(text) if data is None else data_bytes_of(text, data)
         # All of it is well-formed: only now does anything change.
-        self._observe(epoch, seq, data)
+        self._observe(update)
         if self._recording is not None:
             payload = text[len(_PREFIX) : -1] if text.startswith(_PREFIX) else text
-            self._recording.update(epoch, seq, payload)
-        self._last = (seq, latency_us)
-        self._record(latency_us, size)
-        crowd.metrics.record(self.name, response_ms, size)
+            self._recording.update(update.epoch, update.seq, payload)
+        self._last = (update.seq, latency_us)
+        self._record(latency_us, size, doubt_ns // 1000)
+        if crowd.metrics is not None:
+            crowd.metrics.record(self.name, now_us / 1000 - update.timestamp, size)
 
-    def _observe(self, epoch: str, seq: int, data: dict[str, Any]) -> None:  # noqa: ARG002  # `data` is for subclasses
-        self._check.observe(epoch, seq)
+    def _observe(self, update: Update) -> None:
+        self._check.observe(update.epoch, update.seq)
 
-    def _record(self, latency_us: int, data_bytes: int) -> None:
-        self.crowd.recorder.update(latency_us, data_bytes)
+    def _record(self, latency_us: int, data_bytes: int, doubt_us: int) -> None:
+        self.crowd.recorder.update(latency_us, data_bytes, doubt_us)
 
     def _beat(self, epoch: str, seq: int, data: dict[str, Any]) -> None:  # noqa: ARG002
         self._check.pass_to(epoch, seq)

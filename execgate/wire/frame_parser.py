@@ -164,12 +164,7 @@ class FrameParser:
 
     def feed(self, data: bytes) -> list[Event]:
         """Take the next bytes from the socket and return what they complete, in order."""
-        if (
-            self._server
-            and self._opcode is None
-            and self._message_opcode is None
-            and not (self._rest or self._ended)
-        ):
+        if self._opcode is None and self._message_opcode is None and not (self._rest or self._ended):
             text = self._whole_text(data)
             if text is not None:
                 return [Text(text)]
@@ -189,22 +184,23 @@ class FrameParser:
     def _whole_text(self, data: bytes) -> str | None:
         """Return the text if `data` is exactly one whole text frame under 64 KiB; None sends it the long way.
 
-        That is what an order looks like, and this takes 0.7 us where the long way takes 1.3. Whatever is wrong
-        with the frame is left to the long way to say.
+        That is what an order or an update looks like, and this takes 0.7 us where the long way takes 1.3. Whatever
+        is wrong with the frame is left to the long way to say.
         """
         if len(data) < 6 or data[0] != _WHOLE_TEXT:
             return None
-        start, length = 6, data[1] - _MASKED
+        start, length = (6, data[1] - _MASKED) if self._server else (2, data[1])
         if length >= 126:
             if length > 126:
                 return None
-            start, length = 8, data[2] << 8 | data[3]
+            start, length = start + 2, data[2] << 8 | data[3]
             if length < 126:
                 return None
         if start + length != len(data) or length > self._max_message_bytes:
             return None
+        payload = data[start:]
         try:
-            return str(self._unmask(data[start - 4 : start], data[start:]), "utf-8")
+            return str(self._unmask(data[start - 4 : start], payload) if self._server else payload, "utf-8")
         except UnicodeDecodeError:
             return None
 

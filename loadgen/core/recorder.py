@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 from execgate.measure.clocks import Reading
 from execgate.measure.histogram import Histogram
+from loadgen.core.timed import Timed, fields_of, taken
 
 Record: TypeAlias = dict[str, Any]
 """JSON-able. `COUNTERS` are of this interval alone; `HISTOGRAMS` map buckets of `execgate.measure.histogram`
@@ -53,10 +54,10 @@ COUNTERS = (
 STALE_AFTER_S = 15.0
 """A stream that says nothing for so long is stale; our gateway sends a heartbeat every 10 s at the latest."""
 
-HISTOGRAMS = (
-    *("delivery_us", "service_us", "response_us", "connect_us", "connect_response_us"),
-    *("hop_in_us", "hop_wait_us", "hop_out_us", "hop_writing_us"),
-)
+TIMED = ("delivery", "service", "response")
+"""What a client hears of, so that its time may be doubtful: `loadgen.core.timed`."""
+_PLAIN = ("connect", "connect_response", "unread", "hop_in", "hop_wait", "hop_out", "hop_writing")
+HISTOGRAMS = (*(field for name in TIMED for field in fields_of(name)), *(f"{name}_us" for name in _PLAIN))
 
 
 class Merge(Enum):
@@ -97,7 +98,6 @@ MERGES: dict[str, Merge] = {
     "softirq_share": Merge.WORST,
     "behind_us": Merge.WORST,
     "clock_step_us": Merge.WORST,
-    "receive_wait_us": Merge.WORST,
     # One process alone watches the servers.
     "server_cpu_s": Merge.ADD,
     "server_rss_bytes": Merge.ADD_STANDS,
@@ -111,6 +111,9 @@ MERGES: dict[str, Merge] = {
 
 class Recorder:
     """One interval under way.
+
+    Args:
+        unread: `unread_us` of the connector whose clients' times are quoted.
 
     What the stream checks and the order book count since the run began is passed in as it stands; the recorder
     takes the difference.
@@ -145,15 +148,15 @@ class Recorder:
         "service",
         "stale",
         "unnumbered",
+        "unread",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, unread: Histogram) -> None:
         self._before: dict[str, int] = {}
         self.connected = 0
         self.connected_low = 0
-        self.delivery = Histogram()
-        self.service = Histogram()
-        self.response = Histogram()
+        self.delivery, self.service, self.response = Timed(), Timed(), Timed()
+        self.unread = unread
         self.connect = Histogram()
         self.connect_response = Histogram()
         self.hop_in, self.hop_wait, self.hop_out, self.hop_writing = (Histogram() for _ in range(4))
@@ -186,15 +189,21 @@ class Recorder:
         self.connected -= 1
         self.connected_low = min(self.connected_low, self.connected)
 
-    def update(self, latency_us: int | None, data_bytes: int) -> None:
-        """One update reached one client, `latency_us` after the publisher stamped it (None: no stamp)."""
+    def update(self, latency_us: int | None, data_bytes: int, doubt_us: int = 0) -> None:
+        """One update reached one client.
+
+        Args:
+            latency_us: after the publisher stamped it; None without a stamp.
+            data_bytes: of its `data`.
+            doubt_us: it may have been there so much earlier.
+        """
         self.delivered += 1
         self.data_bytes += data_bytes
         if latency_us is None:
             return
         if latency_us < 0:
             self.negative_latencies += 1  # another host's clock; recorded as 0
-        self.delivery.record(latency_us)
+        self.delivery.record(latency_us, doubt_us)
 
     def clock(self, url: str, gateway: Reading, publisher: Reading | None) -> None:
         """What an answer of the gateway at `url` says of its clock and the publisher's, both against ours."""
@@ -231,14 +240,10 @@ class Recorder:
         ):
             record[name] = {url: list(reading) for url, reading in clocks.items()}
             clocks.clear()
-        histograms = (
-            *(self.delivery, self.service, self.response, self.connect, self.connect_response),
-            *(self.hop_in, self.hop_wait, self.hop_out, self.hop_writing),
-        )
-        for name, histogram in zip(HISTOGRAMS, histograms, strict=True):
-            record[name] = dict(histogram.sparse()) if histogram.count else {}
-            if histogram.count:
-                histogram.clear()
+        for name in TIMED:
+            record |= getattr(self, name).take(name)
+        for name in _PLAIN:
+            record[f"{name}_us"] = taken(getattr(self, name))
         self._before = now
         self.errors.clear()
         self.connected_low = self.connected

@@ -74,7 +74,7 @@ def screen(progress: Progress, record: Mapping[str, Any], figures: Figures, widt
         f"client: CPU {record['cpu_share']:.0%} of a core, waited for one {record['cpu_wait_share']:.1%}, "
         f"loop late {record['loop_lag_us'] / 1000:.1f} ms, "
         f"behind schedule {record['behind_us'] / 1000:.1f} ms, steal {record['steal_share']:.1%}, "
-        f"unread for {record['receive_wait_us'] / 1000:.1f} ms",
+        f"read late {_ms(_histogram(record['unread_us']).percentile(99))} ms",
     ]
     return [part for line in lines for part in _folded(line, width)]
 

@@ -5,7 +5,7 @@ from itertools import islice
 from math import log10
 from typing import Any
 
-from loadgen.core.figures import BEYOND, HOPS, LATENCIES, Figures, latency_figures, lost
+from loadgen.core.figures import BEYOND, HOPS, LATENCIES, Figures, latency_figures, lost, quoted
 from loadgen.core.summary import PERCENTILES, Summary
 
 MOST_POINTS = 1000
@@ -56,8 +56,10 @@ def _point(group: list[Mapping[str, Any]], start_s: float) -> dict[str, Any]:
         point[name] = told[name]
     point["errors"] = sum(told["errors"].values())
     point["client_cpu"] = _ratio(told["cpu_s"], seconds)
-    for name in ("loop_lag_us", "behind_us", "receive_wait_us"):
+    for name in ("loop_lag_us", "behind_us"):
         point[name.replace("_us", "_ms")] = max(record[name] for record in group) / _US_PER_MS
+    unread_us = quoted(counts.histogram("unread_us"), 99)
+    point["unread_p99_ms"] = None if unread_us is None else unread_us / _US_PER_MS
     point["client_rss_mib"] = _mebibytes(max(record["rss_bytes"] for record in group))
     if "server_cpu_s" in last:
         point["server_cpu"] = _ratio(sum(record["server_cpu_s"] for record in group), seconds)

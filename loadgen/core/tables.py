@@ -231,7 +231,10 @@ def _health(figures: Mapping[str, Any]) -> Table:
         ("load generator: memory, greatest", mebibytes(client["rss_bytes"])),
         ("load generator: event loop late, greatest", f"{milliseconds(client['loop_lag_us'])} ms"),
         ("load generator: behind its schedule, greatest", f"{milliseconds(client['behind_us'])} ms"),
-        ("load generator: updates waited unread, mean", f"{milliseconds(client['receive_wait_us'])} ms"),
+        (
+            "load generator: read a message after it came, p50 / p99",
+            f"{milliseconds(client['unread_us']['p50'])} / {milliseconds(client['unread_us']['p99'])} ms",
+        ),
         ("machine: busy / stolen, mean", f"{client['machine_busy_share']:.0%} / {client['steal_share']:.1%}"),
         ("machine: handling packets (softirq), mean", f"{client['softirq_share']:.0%}"),
         ("machine: clock moved in a record, greatest", f"{milliseconds(client['clock_step_us'])} ms"),

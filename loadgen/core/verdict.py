@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Any
 
-from loadgen.core.figures import MEASURE, Figures, clock_offset, furthest
+from loadgen.core.figures import LATENCIES, MEASURE, Figures, clock_offset, furthest
 from loadgen.core.plan import Plan
 from loadgen.core.requirement import Judged, Requirement
 
@@ -33,20 +33,18 @@ class Limit:
         return INVALID if value >= self.invalid else SUSPECT if value >= self.suspect else VALID
 
 
-CPU_SHARE = Limit(0.60, 0.70)
-"""Of one core, by a process of the load generator, on average. A client that nothing disturbs has a p99 of 13 ms
-within 1 % up to 0.67, and a fifth too high at 0.76 (docs/measuring.md)."""
-CPU_WAIT_SHARE = Limit(0.01, 0.03)
-"""Of the time, in which the client could have run and got no CPU. Updates that come meanwhile wait: from one in a
-hundred on the p99 knows. It was off by 6 % at most up to 0.03, by 4 to 166 % from 0.10 on (docs/measuring.md)."""
+DOUBT = Limit(0.02, 0.10)
+"""How much lower than quoted a percentile may be, as a share of that, ..."""
+DOUBT_LEAST_US = 200
+"""... if it is more than this."""
+CPU_SHARE = Limit(0.80, 0.95)
+"""Of one core, by a process of the load generator, on average: it has nothing left to be punctual with."""
+CPU_WAIT_SHARE = Limit(0.05, 0.30)
+"""Of the time, in which the client could have run and got no CPU: connections and orders are begun later."""
 BEHIND_US = Limit(20_000, 200_000)
 """The greatest lateness of an order or a connection."""
 LAGGING_SHARE = Limit(0.05, 0.25)
 """Records in which the loop was late by `Figures.LAGGING_US`."""
-RECEIVE_WAIT = Limit(0.05, 0.10)
-"""How long updates waited unread in the client's sockets, as a share of the median latency, and ..."""
-RECEIVE_WAIT_US = Limit(200, 2_000)
-"""... in itself: one thread that serves many sockets at once lets the last of them wait, however fast it is."""
 CLOCK_STEP_US = Limit(1_000, 10_000)
 """Of the wall clock against the monotonic one, between two records; a clock that is only slewed moves 0.5 ms/s."""
 STEAL_SHARE = Limit(0.01, 0.05)
@@ -176,7 +174,7 @@ def _reasons(asked: Asked, figures: Figures) -> list[Reason]:
         Reason(
             CPU_WAIT_SHARE.level(client["cpu_wait_share"]),
             f"the client could have run and got no CPU for {client['cpu_wait_share']:.1%} of the time: "
-            "something else had its core, and latencies have that in them",
+            "something else had its core",
         ),
         Reason(
             LAGGING_SHARE.level(figures.lagging / figures.records),
@@ -194,7 +192,7 @@ def _reasons(asked: Asked, figures: Figures) -> list[Reason]:
         *_offered(asked, measured, figures.measured.seconds),
         *_clocks(asked, client, measured),
         *_clock_offsets(asked, told["clocks"]),
-        *_receive_wait(client, figures),
+        *_doubts(told),
     ]
     if client["machine_busy_share"] >= MACHINE_BUSY:
         reasons.append(
@@ -265,24 +263,29 @@ def _clock_offsets(asked: Asked, clocks: Mapping[str, Mapping[str, Mapping[str, 
     ]
 
 
-def _receive_wait(client: Mapping[str, Any], figures: Figures) -> list[Reason]:
-    """Had updates to wait for the client to read them? What waited is in the latency, and is not the server's.
+def _doubts(told: Mapping[str, Any]) -> list[Reason]:
+    """How far may what is quoted be off? The worst percentile of each latency is told.
 
-    On a machine with a core to spare it is the wait of a fan-out that one thread reads: the latencies are too high
-    by what is said. Where the client had to share its core, nobody knows what else waited.
+    Of a p99.9 too few know for a whole run to be thrown away.
     """
-    wait_us, latency_us = client["receive_wait_us"], figures.histogram("delivery").percentile(50)
-    if not latency_us:
-        return []
-    worst = INVALID if client["machine_busy_share"] >= MACHINE_BUSY else SUSPECT
-    levels = (worst, RECEIVE_WAIT.level(wait_us / latency_us), RECEIVE_WAIT_US.level(wait_us))
-    return [
-        Reason(
-            min(levels, key=LEVELS.index),
-            f"updates waited {wait_us / 1000:.1f} ms on average in the client's sockets before they were read, "
-            f"and the median latency of {latency_us / 1000:.1f} ms has that in it: the server's is lower",
-        )
-    ]
+    reasons = []
+    for name, least in told["at_least"].items():
+        found = []
+        for percent in ("p50", "p90", "p99", "p99.9"):
+            quoted_us, least_us = told["latencies"][name][percent], least[percent]
+            if quoted_us and quoted_us - least_us >= DOUBT_LEAST_US:
+                share = 1 - least_us / quoted_us
+                level = min(DOUBT.level(share), SUSPECT if percent == "p99.9" else INVALID, key=LEVELS.index)
+                what = LATENCIES[name][1].partition(",")[0]
+                text = (
+                    f"the {percent} of {what} is between {least_us / 1000:.1f} and "
+                    f"{quoted_us / 1000:.1f} ms: the client was late to read, and of several messages in a socket "
+                    "nobody knows when each came"
+                )
+                found.append((LEVELS.index(level), share, Reason(level, text)))
+        if found:
+            reasons.append(max(found, key=lambda one: one[:2])[2])
+    return reasons
 
 
 def _incomplete(asked: Asked, figures: Figures) -> list[str]:

@@ -24,7 +24,7 @@
       ["machine_busy", "machine"]], false],
     ["Memory, MiB", [["client_rss_mib", "load generator"], ["server_rss_mib", "server"]], false],
     ["The load generator's lateness, ms", [["loop_lag_ms", "event loop"], ["behind_ms", "behind schedule"],
-      ["receive_wait_ms", "unread"]], false],
+      ["unread_p99_ms", "read after it came, p99"]], false],
   ];
   const names = { delivery: "delivery", order: "order response", order_service: "order service",
     connect: "connect, from due", connect_service: "connect, from attempt" };

@@ -64,7 +64,7 @@ class Joiner:
     def on_open(self, connection: Connection) -> None:
         self._connection = cast("RawConnection", connection)
 
-    def on_text(self, text: str, received_ns: int) -> None:
+    def on_text(self, text: str, received_ns: int, doubt_ns: int) -> None:
         message = ujson.loads(text)
         event, data = message["event"], message["data"]
         if event == "hello":

@@ -31,7 +31,7 @@ ARROWS = {
     "top": {"root", "wire", "measure", "service"},
 }
 
-# Pure code may import the standard library but for these, ujson, and other pure code of the project.
+# Pure code may import the standard library but for these, JSON, and other pure code of the project.
 # fmt: off
 IMPURE = frozenset(
     {
@@ -42,7 +42,7 @@ IMPURE = frozenset(
     }
 )
 # fmt: on
-PURE_THIRD_PARTY = frozenset({"ujson"})
+PURE_THIRD_PARTY = frozenset({"msgspec", "ujson"})
 IMPURE_CALLS = frozenset({"open", "print", "input", "exec", "eval", "__import__"})
 CLOCK_CALLS = frozenset({"now", "utcnow", "today"})
 

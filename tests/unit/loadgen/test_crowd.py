@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from execgate.measure.classic import ClassicMetrics
+from execgate.measure.histogram import Histogram
 from execgate.wire.events import PLAIN, encode_event
 from loadgen.client import Closed, Listener
 from loadgen.core import backoff
@@ -32,7 +33,6 @@ class Script:
         self.sent: list[dict[str, Any]] = []
         self.listener: Listener | None = None
         self.pauses: list[bool] = []
-        self.descriptor = -1
 
     def connect(self, target: Target, listener: Listener, subprotocol: str | None) -> None:
         self.attempts.append(target)
@@ -41,9 +41,6 @@ class Script:
 
     def send_text(self, payload: bytes) -> None:
         self.sent.append(json.loads(payload)["data"])
-
-    def fileno(self) -> int:
-        return self.descriptor
 
     def abort(self) -> None:
         assert self.listener is not None
@@ -63,6 +60,7 @@ class Library:
 
     def __init__(self, script: Script) -> None:
         self.connect = script.connect
+        self.unread_us = Histogram()
 
     async def close(self) -> None:
         pass
@@ -159,7 +157,7 @@ def test_a_client_with_a_position_comes_back_with_the_subprotocol_and_asks_once_
         assert listener is not None
 
         def hear(event: str, **data: Any) -> None:
-            listener.on_text(encode_event(event, data).decode(), 0)
+            listener.on_text(encode_event(event, data).decode(), 0, 0)
 
         hear("hello", address="a:1", session="g-1")
         listener.on_close(Closed(1006))
@@ -207,10 +205,10 @@ def test_a_bad_message_is_counted_and_the_client_lives(text: str) -> None:
     async def play(crowd: Crowd) -> None:
         crowd.add(Subscriber(crowd, 0))
         assert script.listener is not None
-        script.listener.on_text(text, 0)
+        script.listener.on_text(text, 0, 0)
         wrong = sum(crowd.take_record()["errors"].values())
         assert wrong == (text != '{"event":[],"data":1}'), "an unknown event is no error"
-        script.listener.on_text(PLAIN.frame(b'{"timestamp":1,"epoch":"a","seq":1}')[2:].decode(), 0)
+        script.listener.on_text(PLAIN.frame(b'{"timestamp":1,"epoch":"a","seq":1}')[2:].decode(), 0, 0)
         assert crowd.take_record()["delivered"] == 1
 
     run(script, play)
@@ -231,7 +229,7 @@ def test_an_order_is_the_one_of_2012() -> None:
     async def play(crowd: Crowd) -> None:
         crowd.add(OrderClient(crowd, 0, max_rows=3))
         assert script.listener is not None
-        script.listener.on_text(encode_event("hello", {"address": "1.2.3.4:5"}).decode(), 0)
+        script.listener.on_text(encode_event("hello", {"address": "1.2.3.4:5"}).decode(), 0, 0)
         await until(lambda: len(script.sent) == 2)
 
     run(script, play)
@@ -268,9 +266,10 @@ def test_the_wait_of_an_order_that_could_not_be_sent_in_time_is_in_its_response_
         sender.send_order(time.monotonic_ns() - 250_000_000)
         order = script.sent[0]
         answer = {"request": order["request"], "timestamp": order["timestamp"], "status": "accepted"}
-        sender.on_text(encode_event("order-response", answer).decode(), time.monotonic_ns())
-        assert crowd.recorder.service.count == crowd.recorder.response.count == 1
-        service_us, response_us = crowd.recorder.service.percentile(100), crowd.recorder.response.percentile(100)
+        sender.on_text(encode_event("order-response", answer).decode(), time.monotonic_ns(), 0)
+        service, response = crowd.recorder.service.upper, crowd.recorder.response.upper
+        assert service.count == response.count == 1
+        service_us, response_us = service.percentile(100), response.percentile(100)
         assert (response_us or 0) - (service_us or 0) >= 249_000
 
     run(script, play)

@@ -3,17 +3,20 @@
 import asyncio
 import base64
 import socket
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeAlias
 
 import pytest
+import uvloop
 
 from execgate.wire import frame_builder
 from execgate.wire.frame_builder import Opcode
 from execgate.wire.frame_parser import Closing, Event, FrameParser, Pong, Text
 from loadgen import raw_client
 from loadgen.client import Closed, Connection
-from loadgen.core.handshake import KEY_BYTES, Handshake, accept_of
+from loadgen.core.handshake import accept_of
 from loadgen.core.target import Target
 from loadgen.raw_client import RawConnection, RawConnector
 
@@ -30,8 +33,8 @@ class Notes:
         self.connection = connection
         self.told.append("open")
 
-    def on_text(self, text: str, received_ns: int) -> None:
-        assert received_ns > 0
+    def on_text(self, text: str, received_ns: int, doubt_ns: int) -> None:
+        assert received_ns > doubt_ns >= 0
         self.told.append(text)
 
     def on_close(self, closed: Closed) -> None:
@@ -198,52 +201,40 @@ def test_a_handshake_that_never_ends_times_out() -> None:
     assert (kind, reason) == ("timeout", "no connection and handshake within 50 ms")
 
 
-class CutOff(asyncio.Transport):
-    """What uvloop leaves of a connection whose `create_connection` was cancelled: nobody is told anything."""
-
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        raise RuntimeError("the handler is closed")
-
-    def is_closing(self) -> bool:
-        return False
-
-    def abort(self) -> None:
-        pass
-
-
 @pytest.mark.parametrize("how", ["time is up", "the connector is closed"])
-def test_a_connection_that_opened_just_before_it_was_cut_off_is_closed_once(how: str) -> None:
-    """It used to count as connected for ever, and to fail when it was closed."""
+def test_a_connection_that_opened_just_before_it_was_cut_off_stays_and_is_closed_once(
+    how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def opens_too_late(connection: RawConnection) -> None:
+        while not connection.is_open:
+            await asyncio.sleep(0.001)
+        await asyncio.sleep(60)
+
+    monkeypatch.setattr(RawConnection, "wait_open", opens_too_late)
+
+    async def script(peer: Peer) -> None:
+        await peer.shake_hands(text("one"))
+        await peer.receive()
 
     async def main() -> None:
-        notes = Notes()
-        target = Target("127.0.0.1", 1, "/ws")
-        connection = RawConnection(notes, Handshake(target, bytes(KEY_BYTES), None))
-        opened = asyncio.Event()
-
-        async def create_connection(*arguments: object, **options: object) -> None:
-            # The handshake is answered before create_connection has returned.
-            connection._transport = CutOff()
-            head = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            key = base64.b64encode(bytes(KEY_BYTES))
-            connection.data_received(head + b"Sec-WebSocket-Accept: " + accept_of(key) + b"\r\n\r\n")
-            opened.set()
-            await asyncio.sleep(60)
-
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(asyncio.get_running_loop(), "create_connection", create_connection, raising=False)
-            connector = RawConnector(0.02 if how == "time is up" else 60)
-            task = asyncio.create_task(connector._connect(target, connection, notes))
-            await opened.wait()
-            if how == "the connector is closed":
-                task.cancel()
-            await asyncio.wait([task])
-        told = ["open", Closed(1006, "closed without a close frame")]
-        assert notes.told == told
-        assert notes.connection is not None
-        notes.connection.close()
-        connection.connection_lost(None)  # asyncio's own loop does say so
-        assert notes.told == told
+        server = await asyncio.start_server(lambda *both: script(Peer(*both)), "127.0.0.1", 0)
+        notes, connector = Notes(), RawConnector(0.2 if how == "time is up" else 60)
+        connector.connect(Target("127.0.0.1", server.sockets[0].getsockname()[1], "/ws"), notes, None)
+        async with asyncio.timeout(10):
+            while "one" not in notes.told:
+                await asyncio.sleep(0.001)
+            if how == "time is up":
+                await asyncio.sleep(0.3)
+            await connector.close()
+            assert notes.told == ["open", "one"]
+            assert notes.connection is not None
+            notes.connection.abort()
+            notes.connection.abort()
+            notes.connection.close()
+            await notes.ended.wait()
+            await asyncio.sleep(0.01)
+        assert notes.told == ["open", "one", Closed(1006, "closed without a close frame")]
+        server.close()
 
     asyncio.run(main())
 
@@ -280,9 +271,10 @@ def test_a_client_can_be_slow() -> None:
                 await asyncio.sleep(0.001)
             connection = notes.connection
             assert isinstance(connection, RawConnection)
-            assert connection._transport is not None
-            sock = connection._transport.get_extra_info("socket")
-            assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) == 2 * 16 * 1024, "Linux doubles it"
+            assert connection._sock is not None
+            assert connection._sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) == 2 * 16 * 1024, (
+                "Linux doubles it"
+            )
             connection.pause(True)
             connection.pause(True)
             connection.send_text(b"paused")
@@ -311,3 +303,169 @@ def test_a_slow_client_that_can_not_connect_says_so() -> None:
         assert kind == "refused"
 
     asyncio.run(main())
+
+
+class Server:
+    """The server's end of one connection that is open, as a plain socket that blocks."""
+
+    def __init__(self, accepted: socket.socket) -> None:
+        self.socket = accepted
+
+    def shake_hands(self) -> None:
+        head = b""
+        while b"\r\n\r\n" not in head:
+            head += self.socket.recv(65536)
+        key = next(line for line in head.split(b"\r\n") if line.startswith(b"Sec-WebSocket-Key: "))[19:]
+        self.socket.sendall(
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Accept: " + accept_of(key) + b"\r\n\r\n"
+        )
+
+
+class Times(Notes):
+    """When each message came, at the earliest and at the latest."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.times: dict[str, tuple[int, int]] = {}
+
+    def on_text(self, text: str, received_ns: int, doubt_ns: int) -> None:
+        super().on_text(text, received_ns, doubt_ns)
+        self.times[text] = (received_ns - doubt_ns, received_ns)
+
+
+@contextmanager
+def connected(notes: Notes, **of_connector: Any) -> Iterator[tuple[asyncio.Runner, Server]]:
+    """A client in an event loop that only runs when the test lets it, and its server."""
+    with uvloop_runner() as runner, socket.create_server(("127.0.0.1", 0)) as listener:
+        connector = RawConnector(10.0, **of_connector)
+
+        async def begin() -> None:
+            connector.connect(Target("127.0.0.1", listener.getsockname()[1], "/ws"), notes, None)
+            server = Server((await asyncio.to_thread(listener.accept))[0])
+            await asyncio.to_thread(server.shake_hands)
+            servers.append(server)
+            await until(lambda: notes.connection is not None)
+
+        async def end() -> None:
+            assert notes.connection is not None
+            notes.connection.abort()
+            await connector.close()
+            await notes.ended.wait()
+
+        servers: list[Server] = []
+        runner.run(begin())
+        try:
+            yield runner, servers[0]
+            runner.run(end())
+        finally:
+            servers[0].socket.close()
+
+
+def uvloop_runner() -> asyncio.Runner:
+    return asyncio.Runner(loop_factory=uvloop.new_event_loop)
+
+
+async def until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.001)
+
+
+def test_a_message_has_the_time_at_which_the_kernel_had_it_whenever_it_is_read() -> None:
+    notes = Times()
+    with connected(notes) as (runner, server):
+        before_ns = time.monotonic_ns()
+        server.socket.sendall(text("one"))
+        sent_ns = time.monotonic_ns()
+        time.sleep(0.3)  # nobody reads
+        runner.run(until(lambda: notes.times))
+        earliest_ns, latest_ns = notes.times["one"]
+        assert before_ns <= earliest_ns == latest_ns <= sent_ns + 1_000_000
+
+
+def test_of_messages_that_waited_in_one_socket_the_earlier_ones_are_in_doubt() -> None:
+    notes = Times()
+    with connected(notes) as (runner, server):
+        sent: list[tuple[int, int]] = []
+        for one in ("one", "two", "three"):
+            before_ns = time.monotonic_ns()
+            server.socket.sendall(text(one))
+            sent.append((before_ns, time.monotonic_ns()))
+            end_s = time.monotonic() + 0.1
+            while time.monotonic() < end_s:  # the client's thread is busy
+                pass
+        runner.run(until(lambda: len(notes.times) == 3))
+    for (before_ns, sent_ns), (earliest_ns, latest_ns) in zip(sent, notes.times.values(), strict=True):
+        assert earliest_ns <= sent_ns, "it may have been there as early as it was"
+        assert latest_ns >= before_ns
+    assert notes.times["three"][0] == notes.times["three"][1] == notes.times["one"][1]
+
+
+def test_while_the_client_sleeps_nothing_can_have_come() -> None:
+    """A server that writes two messages at once after a pause: the pause is no doubt."""
+    notes = Times()
+    with connected(notes) as (runner, server):
+
+        async def both() -> None:
+            await asyncio.sleep(0.5)
+            server.socket.sendall(text("one") + text("two"))
+            await until(lambda: len(notes.times) == 2)
+
+        runner.run(both())
+    earliest_ns, latest_ns = notes.times["one"]
+    assert latest_ns - earliest_ns < 400_000_000
+
+
+def test_a_read_that_left_something_behind_says_nothing_of_when_that_came() -> None:
+    notes = Times()
+    with connected(notes) as (runner, server):
+        before_ns = time.monotonic_ns()
+        server.socket.sendall(text("a" * 40_000) + text("b" * 40_000) + text("c"))
+        end_s = time.monotonic() + 0.1
+        while time.monotonic() < end_s:
+            pass
+        runner.run(until(lambda: len(notes.times) == 3))
+    assert all(earliest_ns <= before_ns + 50_000_000 for earliest_ns, _ in list(notes.times.values())[:2])
+
+
+def test_what_a_server_does_not_read_is_kept_and_sent_in_order_when_it_does() -> None:
+    notes = Notes()
+    with connected(notes) as (runner, server):
+        wanted = [f"{number}:" + "x" * 100_000 for number in range(8)]
+
+        async def say() -> None:
+            assert notes.connection is not None
+            server.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            for words in wanted:
+                notes.connection.send_text(words.encode())
+
+        runner.run(say())
+        parser, found = FrameParser(server=True, max_message_bytes=1 << 20), list[str]()
+
+        def read_all() -> None:
+            while len(found) < len(wanted):
+                found.extend(
+                    event.text for event in parser.feed(server.socket.recv(65536)) if isinstance(event, Text)
+                )
+
+        async def read() -> None:
+            await asyncio.to_thread(read_all)
+
+        runner.run(read())
+        assert found == wanted
+
+
+def test_a_server_that_never_reads_loses_the_client() -> None:
+    notes = Notes()
+    with connected(notes) as (runner, _server):
+
+        async def say() -> None:
+            assert notes.connection is not None
+            for _ in range(400):
+                notes.connection.send_text(b"x" * 65536)
+            await notes.ended.wait()
+
+        runner.run(say())
+        (closed,) = (told for told in notes.told if isinstance(told, Closed))
+        assert (closed.code, "left 1048576 bytes unread" in closed.reason) == (1006, True)

@@ -43,8 +43,8 @@ def told(
         (told(), HELD, ""),
         (told(us=60_000), FAILED, "p99<50ms: 60.0"),
         (told(requirements=("lost==0",), missing=3), FAILED, "lost==0: 3"),
-        (told(cpu_share=0.9), UNBELIEVABLE, "short of CPU"),
-        (told(cpu_share=0.9, us=60_000), UNBELIEVABLE, "short of CPU"),
+        (told(cpu_share=0.96), UNBELIEVABLE, "short of CPU"),
+        (told(cpu_share=0.96, us=60_000), UNBELIEVABLE, "short of CPU"),
         (told(count=900), UNTOLD, "p99<50ms: 900 samples"),
         (told(seconds=0.2), UNTOLD, "measured 0.2 of 1 s"),
         (
@@ -53,7 +53,7 @@ def told(
             "1 of 3 clients were not connected when it ended",
         ),
         # Who was turned away was, however short of CPU the client may have been.
-        (told(clients=3, cpu_share=0.9), FAILED, "1 of 3 clients were not connected"),
+        (told(clients=3, cpu_share=0.96), FAILED, "1 of 3 clients were not connected"),
         (told(disconnects=1, errors={"closed 4108": 1}), FAILED, "1 of 2 clients .*closed 4108: 1"),
         (told(connects=3, disconnects=1), HELD, ""),  # one came back
         (told(clients=3, errors={"connect out of file descriptors": 1}), UNBELIEVABLE, "want of descriptors"),

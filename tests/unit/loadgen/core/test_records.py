@@ -6,6 +6,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from execgate.measure.histogram import Histogram
 from loadgen.core.recorder import COUNTERS, Recorder
 from loadgen.core.summary import Summary, describe
 
@@ -17,7 +18,7 @@ def take(recorder: Recorder, **totals: int) -> dict[str, Any]:
 
 
 def test_a_record_holds_its_own_interval_alone() -> None:
-    recorder = Recorder()
+    recorder = Recorder(Histogram())
     recorder.opened()
     recorder.update(1500, 100)
     recorder.errors["connect timeout"] += 1
@@ -32,7 +33,7 @@ def test_a_record_holds_its_own_interval_alone() -> None:
 
 
 def test_the_lowest_number_of_connected_clients_is_kept() -> None:
-    recorder = Recorder()
+    recorder = Recorder(Histogram())
     recorder.opened()
     recorder.opened()
     assert take(recorder)["connected_low"] == 0, "nobody was connected when the interval began"
@@ -44,7 +45,7 @@ def test_the_lowest_number_of_connected_clients_is_kept() -> None:
 
 
 def test_a_latency_below_zero_is_counted_as_such() -> None:
-    recorder = Recorder()
+    recorder = Recorder(Histogram())
     recorder.update(-5, 1)
     record = take(recorder)
     assert (record["negative_latencies"], record["delivery_us"]) == (1, {0: 1})
@@ -52,7 +53,7 @@ def test_a_latency_below_zero_is_counted_as_such() -> None:
 
 @given(st.lists(st.lists(st.integers(0, 10_000_000), max_size=5), max_size=6))
 def test_the_summary_of_a_written_log_is_that_of_the_run(intervals: list[list[int]]) -> None:
-    recorder, live, records = Recorder(), Summary(), []
+    recorder, live, records = Recorder(Histogram()), Summary(), []
     for latencies in intervals:
         for latency in latencies:
             recorder.update(latency, 10)
@@ -67,7 +68,7 @@ def test_the_summary_of_a_written_log_is_that_of_the_run(intervals: list[list[in
 
 
 def test_a_summary_says_whether_the_streams_were_whole() -> None:
-    recorder, summary = Recorder(), Summary()
+    recorder, summary = Recorder(Histogram()), Summary()
     recorder.update(1500, 100)
     summary.add(take(recorder))
     assert "streams: contiguous, 1 updates without gap" in describe(summary.as_dict(), {})
@@ -78,7 +79,9 @@ def test_a_summary_says_whether_the_streams_were_whole() -> None:
 
 
 def test_a_summary_shows_every_end_of_the_orders() -> None:
-    summary = Summary([take(Recorder(), orders_sent=4, orders_answered=1, orders_timed_out=3, orders_late=2)])
+    summary = Summary(
+        [take(Recorder(Histogram()), orders_sent=4, orders_answered=1, orders_timed_out=3, orders_late=2)]
+    )
     text = describe(summary.as_dict(), {})
     assert "4 sent = 1 answered, 0 rejected, 3 timed out, 0 disconnected, 0 outstanding; 2 late answers" in text
     assert "streams" not in text

@@ -27,12 +27,12 @@ def run_of(plan: Asked = PLAN, *requirements: str, **fields: Any) -> Any:
     ("fields", "level", "reason"),
     [
         ({}, VALID, ""),
-        ({"cpu_share": 0.59}, VALID, ""),
-        ({"cpu_share": 0.6}, SUSPECT, "used 60% of a core"),
-        ({"cpu_share": 0.7}, INVALID, "used 70% of a core"),
-        ({"cpu_wait_share": 0.009}, VALID, ""),
-        ({"cpu_wait_share": 0.01}, SUSPECT, "got no CPU for 1.0% of the time"),
-        ({"cpu_wait_share": 0.03}, INVALID, "got no CPU for 3.0% of the time"),
+        ({"cpu_share": 0.79}, VALID, ""),
+        ({"cpu_share": 0.8}, SUSPECT, "used 80% of a core"),
+        ({"cpu_share": 0.95}, INVALID, "used 95% of a core"),
+        ({"cpu_wait_share": 0.049}, VALID, ""),
+        ({"cpu_wait_share": 0.05}, SUSPECT, "got no CPU for 5.0% of the time"),
+        ({"cpu_wait_share": 0.3}, INVALID, "got no CPU for 30.0% of the time"),
         ({"behind_us": 20_000}, SUSPECT, "fell 20 ms behind"),
         ({"behind_us": 200_000}, INVALID, "fell 200 ms behind"),
         ({"loop_lag_us": 20_000}, VALID, ""),
@@ -53,11 +53,6 @@ def run_of(plan: Asked = PLAN, *requirements: str, **fields: Any) -> Any:
         ({"publisher_clock_us": {"a": [100, -1_100]}}, SUSPECT, "publisher's clock is -1.100 ms"),
         ({"machine_busy_share": 0.97}, SUSPECT, "97% busy"),
         ({"negative_latencies": 1}, INVALID, "4 updates came before they were stamped"),
-        ({"receive_wait_us": 240}, VALID, ""),
-        ({"receive_wait_us": 1_900}, SUSPECT, "1.9 ms on average"),
-        ({"receive_wait_us": 2_600}, SUSPECT, "2.6 ms on average"),
-        ({"receive_wait_us": 199, "delivery_us": histogram([300] * 100)}, VALID, ""),
-        ({"receive_wait_us": 299, "delivery_us": histogram([300] * 100)}, SUSPECT, "0.3 ms on average"),
         ({"connected_low": 1}, SUSPECT, "only 1 of 2 clients"),
     ],
 )
@@ -73,12 +68,38 @@ def test_one_bad_record_of_many_is_suspect() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wait_us", "level"), [(199, SUSPECT), (450, SUSPECT), (1_900, SUSPECT), (2_100, INVALID)]
+    ("doubted_us", "by_us", "of_1000", "level", "reason"),
+    [
+        (5_000, 99, 1_000, VALID, ""),  # 2 % of 5 ms is 0.1 ms; 0.2 ms are allowed
+        (5_000, 201, 1_000, SUSPECT, "p50 of delivery latency is between 4.8 and 5.0 ms"),
+        (5_000, 498, 1_000, SUSPECT, "p50 of delivery latency is between 4.5 and 5.0 ms"),
+        (5_000, 510, 1_000, INVALID, "p50 of delivery latency is between 4.5 and 5.0 ms"),
+        (9_000, 4_000, 5, VALID, ""),  # too few for a p99
+        (9_000, 4_000, 20, INVALID, "p99 of delivery latency is between 5.0 and 9.0 ms"),
+    ],
 )
-def test_updates_that_wait_where_the_client_had_to_share_its_core_are_no_measurement(
-    wait_us: int, level: str
+def test_how_far_a_percentile_may_be_off(
+    doubted_us: int, by_us: int, of_1000: int, level: str, reason: str
 ) -> None:
-    assert run_of(receive_wait_us=wait_us, machine_busy_share=0.98).level == level
+    fields: dict[str, Any] = {
+        "delivered": 1_000,
+        "delivery_us": histogram([5_000] * (1_000 - of_1000) + [doubted_us] * of_1000),
+        "delivery_doubted_us": histogram([doubted_us] * of_1000),
+        "delivery_least_us": histogram([doubted_us - by_us] * of_1000),
+    }
+    verdict = run_of(**fields)
+    assert verdict.level == level
+    assert [reason in found.text for found in verdict.reasons] == ([True] if level != VALID else [])
+
+
+def test_a_doubtful_p99_9_makes_nothing_invalid() -> None:
+    fields: dict[str, Any] = {
+        "delivered": 10_000,
+        "delivery_us": histogram([5_000] * 9_980 + [9_000] * 20),
+        "delivery_doubted_us": histogram([9_000] * 20),
+        "delivery_least_us": histogram([5_000] * 20),
+    }
+    assert run_of(**fields).level == SUSPECT
 
 
 @pytest.mark.parametrize(
@@ -109,7 +130,7 @@ def test_a_run_that_was_cut_short_or_reached_nobody_is_incomplete() -> None:
         ({}, ["p99.9<50ms"], "incomplete"),
         ({"missing": 1}, ["p99.9<50ms", "lost==0"], "broken"),
         ({"missing": 1, "cpu_share": 1.0}, ["lost==0"], "invalid"),
-        ({"cpu_share": 0.69}, ["lost==0"], "held"),
+        ({"cpu_share": 0.94}, ["lost==0"], "held"),
     ],
 )
 def test_what_a_run_comes_to(fields: dict[str, Any], requirements: list[str], outcome: str) -> None:

@@ -288,7 +288,8 @@ class RawConnection:
         parser, listener = self._parser, self._listener
         assert parser is not None  # the handshake is done
         events = parser.feed(data)
-        if not events:
+        if is_exact and len(events) == 1 and type(events[0]) is Text and not parser.is_mid_message:
+            listener.on_text(events[0].text, at_ns, 0)  # the usual case
             return
         # The stamp is the last packet's: of what came in an earlier one it is only known that it was not later.
         exact = len(events) - 1 if is_exact and not parser.is_mid_message else len(events)

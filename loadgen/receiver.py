@@ -47,13 +47,12 @@ def received_ns(ancillary: list[tuple[int, int, bytes]], now_ns: int) -> int:
         ancillary: of the read.
         now_ns: the monotonic time now.
     """
-    for level, kind, data in ancillary:
-        if level == socket.SOL_SOCKET and kind == _SO_TIMESTAMPNS:
-            seconds, ns = _STAMP.unpack(data)
-            # The stamp is the wall clock's: its age is the same by either clock.
-            age_ns: int = time.time_ns() - seconds * 1_000_000_000 - ns
-            return now_ns - max(0, age_ns)
-    return 0
+    if not ancillary:
+        return 0
+    seconds, ns = _STAMP.unpack(ancillary[0][2])  # it is all that was asked for
+    # The stamp is the wall clock's: its age is the same by either clock.
+    age_ns: int = time.time_ns() - seconds * 1_000_000_000 - ns
+    return now_ns - age_ns if age_ns > 0 else now_ns
 
 
 class Receiver:

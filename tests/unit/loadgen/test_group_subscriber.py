@@ -79,7 +79,9 @@ def test_who_does_not_read_is_not_stale_and_is_not_asked_for_stamps() -> None:
         healthy, stuck = member(crowd, script), member(crowd, script, behaviour="stuck")
         for one in (stuck, healthy):
             hear(one, "hello", address="1.2.3.4:5", stamps=True)
-            one.on_text(encode_event("heartbeat", {"epoch": "e", "seq": 5}).decode(), time.monotonic_ns() + 10**12)
+            one.on_text(
+                encode_event("heartbeat", {"epoch": "e", "seq": 5}).decode(), time.monotonic_ns() + 10**12, 0
+            )
         record = crowd.take_record()
         assert (record["stale"], record["silence_us"] > 10**8) == (1, True), "of the healthy one alone"
         script.sent.clear()

@@ -53,6 +53,13 @@ def kind_of(error: OSError) -> str:
     return _ERROR_KINDS.get(number, errno.errorcode.get(number, "network").lower())
 
 
+def _reason_of(error: OSError) -> str:
+    """Return the system's words, which name no address: equal reasons are counted together."""
+    if isinstance(error, ssl.SSLError) or not error.errno:
+        return error.strerror or str(error)
+    return os.strerror(error.errno)
+
+
 class RawConnector:
     """Connects over TCP, or TLS, and shakes hands, all within one timeout.
 
@@ -114,7 +121,7 @@ class RawConnector:
         except HandshakeError as error:
             kind, reason = "handshake", str(error)
         except OSError as error:
-            kind, reason = kind_of(error), error.strerror or str(error)
+            kind, reason = kind_of(error), _reason_of(error)
         except asyncio.CancelledError:
             if not connection.is_open:
                 connection.abort()

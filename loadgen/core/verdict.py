@@ -43,7 +43,7 @@ CPU_WAIT_SHARE = Limit(0.05, 0.30)
 """Of the time, in which the client could have run and got no CPU: connections and orders are begun later."""
 BEHIND_US = Limit(20_000, 200_000)
 """The greatest lateness of an order or a connection."""
-LAGGING_SHARE = Limit(0.05, 0.25)
+LAGGING_SHARE = Limit(0.05, 0.50)
 """Records in which the loop was late by `Figures.LAGGING_US`."""
 CLOCK_STEP_US = Limit(1_000, 10_000)
 """Of the wall clock against the monotonic one, between two records; a clock that is only slewed moves 0.5 ms/s."""

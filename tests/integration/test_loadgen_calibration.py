@@ -7,10 +7,8 @@ machine adds to the middle of a distribution.
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -21,12 +19,12 @@ from typing import Any
 import pytest
 from websockets.sync.client import connect
 
+from benchmarks.busy_server import AGE_US, busy_server
 from execgate.measure.histogram import Histogram
 from loadgen.core.figures import Figures
-from loadgen.core.handshake import accept_of
 from loadgen.run_folder import StoredRun
 from tests.harness import running, wait_until
-from tests.integration.reference_server import EPOCH, event, reference_server, update
+from tests.integration.reference_server import reference_server, update
 
 pytestmark = pytest.mark.slow
 
@@ -141,74 +139,6 @@ def test_a_stall_that_a_closed_loop_hides_is_in_our_response_time(tmp_path: Path
     # Of 400 orders 120 came due in the stall, evenly: the slowest tenth waited two thirds of it, or longer.
     assert (figures.histogram("order").percentile(90) or 0) >= 0.6 * stall_us
     assert (figures.histogram("order").percentile(100) or 0) >= stall_us
-
-
-STAMP = "1111111111111111"
-AGE_US = 50_000
-
-
-@contextmanager
-def busy_server(clients: int, per_s: int | None = None, ages_us: Histogram | None = None) -> Iterator[str]:
-    """A server that sends updates of 500 bytes to `clients`, `per_s` in all, or as many as the sockets take.
-
-    Each was stamped `AGE_US` before it is sent. They are made before, and the time is written into many at once:
-    far less work than to read them. Yields its URL. `ages_us` gets how old each was once the kernel had it.
-    """
-    stopped = threading.Event()
-    text = json.dumps(update(1, ts_us=int(STAMP), timestamp=0, pad="x" * 350)).encode()
-
-    def frame(payload: bytes) -> bytes:
-        length = len(payload)
-        return b"\x81" + (bytes([length]) if length < 126 else b"\x7e" + length.to_bytes(2)) + payload
-
-    one = frame(text)
-    first = event("subscribed", epoch=EPOCH, seq=0, recovered=False, gap=None)
-
-    def shake_hands(accepted: socket.socket) -> None:
-        head = b""
-        while b"\r\n\r\n" not in head:
-            head += accepted.recv(4096)
-        key = next(line[19:] for line in head.split(b"\r\n") if line.lower().startswith(b"sec-websocket-key: "))
-        accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        accepted.sendall(
-            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            b"Sec-WebSocket-Accept: " + accept_of(key.strip()) + b"\r\n\r\n" + frame(json.dumps(first).encode())
-        )
-
-    def serve() -> None:
-        accepted = []
-        try:
-            for _ in range(clients):
-                accepted.append(listener.accept()[0])
-                shake_hands(accepted[-1])
-            start, sent = time.monotonic(), 0
-            while not stopped.is_set():
-                due = 200 if per_s is None else int((time.monotonic() - start) * per_s / clients) - sent
-                stamp_us = time.time_ns() // 1000 - AGE_US
-                block = one.replace(STAMP.encode(), str(stamp_us).encode()) * due
-                for each in accepted:
-                    each.sendall(block)
-                    if ages_us is not None:
-                        for _ in range(due):
-                            ages_us.record(time.time_ns() // 1000 - stamp_us)
-                sent += due
-                if per_s is not None:
-                    time.sleep(0.002)
-        except OSError:
-            pass  # the clients are gone
-        finally:
-            for each in accepted:
-                each.close()
-
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = threading.Thread(target=serve, daemon=True)
-        thread.start()
-        try:
-            yield f"ws://127.0.0.1:{listener.getsockname()[1]}/ws"
-        finally:
-            stopped.set()
-            listener.shutdown(socket.SHUT_RDWR)
-            thread.join(10)
 
 
 def run_busy(tmp_path: Path, per_s: int | None) -> tuple[dict[str, Any], int]:

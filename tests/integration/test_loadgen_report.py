@@ -93,7 +93,7 @@ def test_two_runs_are_compared_and_one_is_no_comparison(folder: Path, tmp_path: 
             records = [json.loads(line) for line in (path / "intervals.jsonl").read_text().splitlines()]
             for record in records:
                 calm = {"cpu_share": 0.1, "steal_share": 0, "behind_us": 0, "clock_step_us": 0, "loop_lag_us": 0}
-                record |= {**calm, "receive_wait_us": 0, "cpu_wait_share": 0, "missing": lost, "orders_unsent": 0}
+                record |= {**calm, "cpu_wait_share": 0, "missing": lost, "orders_unsent": 0}
             (path / "intervals.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
             manifest = json.loads((path / "manifest.json").read_text())
             manifest["plan"]["orders_per_s"] = 1.0

@@ -33,7 +33,7 @@ LATENCIES = {  # name -> (histogram of a record, what it is)
     "connect_service": ("connect_us", "time to connect, from the attempt that succeeded"),
     "hop_in": ("hop_in_us", "publisher's stamp to gateway"),
     "hop_wait": ("hop_wait_us", "in the gateway, until its writing began"),
-    "hop_out": ("hop_out_us", "from there until the client read it, the fan-out's turn included"),
+    "hop_out": ("hop_out_us", "from there until the client had it, the fan-out's turn included"),
     "hop_writing": ("hop_writing_us", "for comparison: the gateway's writing to all, from first to last"),
 }
 BOUNDED = {"delivery": "delivery", "order": "response", "order_service": "service"}

@@ -1,8 +1,8 @@
 """May the load generator be believed where it is kept from its core, or has more to read than it can? A table.
 
 `python -m benchmarks.believing` holds `loadgen run` against a server that notes when the kernel had each update.
-The client has a core to itself but for a thief: a process that takes it away for a part of each 20 ms, whatever the
-scheduler thinks of it (SCHED_FIFO: root alone may). What came of it: docs/measuring.md.
+The client has a core to itself but for a thief: a process that takes it away for a part of each 20 ms, whatever
+the scheduler thinks of it (SCHED_FIFO: root alone may). What came of it: docs/measuring.md.
 """
 
 import argparse

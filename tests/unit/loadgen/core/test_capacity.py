@@ -83,7 +83,7 @@ BUSY: dict[str, Any] = {
     ("run", "outcome"),
     [
         (told(us=60_000, **BUSY), DISTURBED),
-        (told(cpu_wait_share=0.2, **BUSY), DISTURBED),
+        (told(cpu_wait_share=0.35, **BUSY), DISTURBED),
         (told(**BUSY), HELD),  # though something else ran here
         (told(requirements=("p99<50ms", "lost==0"), us=60_000, missing=3, **BUSY), FAILED),  # that excuses no loss
         (told(clients=3, **BUSY), FAILED),

@@ -27,7 +27,10 @@ WRONG: list[tuple[tuple[str, ...], str]] = [
     (("--feed", "tcp://*:5550"), "--insecure-feed"),
     (("--feed", "tcp://192.0.2.1:5550"), "--insecure-feed"),
     (("--feed", "tcp://example.com:5550"), "--insecure-feed"),
-    (("--feed", "ipc:///tmp/" + "x" * 200, "--replay", "none"), "--feed"),
+    (
+        ("--feed", "ipc:///tmp/" + "x" * 200, "--replay", "none", "--listen", "127.0.0.1:0"),
+        "--feed",
+    ),  # bound by then
     (("--feed", "ipc:///tmp/" + "x" * 100), "--replay"),  # made from it
     (("--workers", "0"), "whole number from 1 to 256"),
     (("--workers", "1.5"), "whole number from 1 to 256"),

@@ -16,8 +16,7 @@ from execgate.measure.classic import CLIENT_HEADING, ClassicMetrics, csv_line
 from execgate.service.endpoints import TcpAddress, resolve
 from execgate.service.exits import EXIT_FAILED, EXIT_OK
 from execgate.service.lifecycle import Stop
-from execgate.service.output import as_json, keep_output
-from execgate.service.output import check_output as check_output  # for run.py
+from execgate.service.output import as_json, check_output, keep_output
 from execgate.service.vitals import ProcessVitals
 from loadgen.config import ClassicConfig, OrdersConfig
 from loadgen.core.orders import OrderBook

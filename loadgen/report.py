@@ -19,8 +19,7 @@ from typing import Any
 import ujson
 
 from execgate.service.exits import EXIT_INCOMPLETE, EXIT_OK
-from execgate.service.output import as_json as as_json  # for run.py
-from execgate.service.output import write_output
+from execgate.service.output import as_json, write_output
 from execgate.wire.errors import UsageError
 from loadgen.core.comparison import UNKNOWN, compare, comparison_tables, other_settings
 from loadgen.core.figures import Figures

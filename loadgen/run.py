@@ -20,9 +20,10 @@ from execgate.service.children import ChildError, StoppedError
 from execgate.service.exits import EXIT_BROKEN, EXIT_FAILED, EXIT_INCOMPLETE, EXIT_INVALID, EXIT_OK
 from execgate.service.heap import Heap
 from execgate.service.lifecycle import Stop
+from execgate.service.output import as_json, check_output
 from loadgen import room
 from loadgen.asking import Asking
-from loadgen.classic import check_output, resolved
+from loadgen.classic import resolved
 from loadgen.config import RunConfig
 from loadgen.core import verdict as verdicts
 from loadgen.core.fairness import Fairness, fairness_of
@@ -49,7 +50,7 @@ from loadgen.order_client import OrderSender
 from loadgen.pacing import Paced
 from loadgen.processes import LoadProcesses, records_of
 from loadgen.raw_client import RawConnector
-from loadgen.report import as_json, terminal_width
+from loadgen.report import terminal_width
 from loadgen.run_folder import RunFolder, default_name
 from loadgen.subscriber import Subscriber
 

@@ -166,8 +166,10 @@ class Subscriber(Member):
         if not asked_ns:
             return
         recorder = self.crowd.recorder
-        heard_us = self.heard_ns // 1000 + self.crowd.wall_offset_us
-        gateway = read_clock(int(data["now_us"]), heard_us, self.heard_ns - asked_ns)
+        # Not `heard_ns`: the kernel's stamp is told by two clocks, too early where we were held up between them.
+        now_ns = time.monotonic_ns()
+        now_us = now_ns // 1000 + self.crowd.wall_offset_us
+        gateway = read_clock(int(data["now_us"]), now_us, now_ns - asked_ns)
         told = data.get("publisher")  # its clock against the gateway's
         publisher = None if told is None else gateway.plus(Reading(told["uncertainty_us"], told["offset_us"]))
         recorder.clock(str(self.target), gateway, publisher)

@@ -240,7 +240,7 @@ def test_hops_add_up_to_the_latency_and_the_clocks_are_compared(
     with reference_server(script=script, pace_s=0.01, clock_ahead_us=ahead_us, publisher=beyond) as server:
         load = ("loadgen", "run", "--url", server.url, "--run-dir", str(tmp_path), "--subscribers", "1")
         with running(*load, *SHORT, "--for", "1.5", "--json", str(out)) as process:
-            process.wait()
+            process.wait(60)
     told = json.loads(out.read_text())
     figures, clocks = told["figures"], told["figures"]["clocks"]
     # Within what it says, and what it says is worth something even on a busy machine.

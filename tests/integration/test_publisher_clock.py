@@ -55,7 +55,7 @@ def test_a_gateway_tells_how_far_the_publishers_clock_is_ahead(tmp_path: Path) -
             out = tmp_path / "out.json"
             where = ("--url", f"ws://{served.address}/ws", "--run-dir", str(tmp_path), "--json", str(out))
             with running("loadgen", "run", *load, *where) as process:
-                process.wait()
+                process.wait(60)
     assert clock.asked > 0
     found = json.loads(out.read_text())
     ahead = furthest(found["figures"]["clocks"]["publisher"])[1]

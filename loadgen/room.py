@@ -20,7 +20,7 @@ from loadgen.core.target import Target
 UPDATES_A_PROCESS = 20_000
 ORDERS_A_PROCESS = 2_000
 """A second. A process is given more only where no core is left: 20,000 updates take a third of a core, however
-many clients share them, and twice as many make a run SUSPECT (docs/loadgen.md)."""
+many clients share them, and twice as many more than two (docs/loadgen.md)."""
 UPDATES_ASSUMED = 20.0
 """A second, from a server of which nobody knows before what it sends."""
 SPARE_FILES = 100

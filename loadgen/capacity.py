@@ -6,6 +6,7 @@ no past; `core/capacity.py` judges it by the file that it leaves. Kept in `runs/
 """
 
 import asyncio
+import os
 import signal
 import sys
 import time
@@ -42,6 +43,7 @@ _OVERHEAD_S = 60.0
 """Beyond its phases: to start, to answer the last orders, to close thousands of connections."""
 _REST_MOST_S = 30.0
 """Between two trials of which one was disturbed: each time in a row twice as long as before."""
+_LAST_WORDS_BYTES = 4096
 _END_S = 15.0
 """For a trial to end once it was asked to."""
 
@@ -169,10 +171,19 @@ class Capacity:
         try:
             told: dict[str, Any] = ujson.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError):
-            self.why_stopped = self.why_stopped or f"trial {settings.name} ended without figures; see {LOG}"
+            if not self.why_stopped:
+                self.why_stopped = f"trial {settings.name} ended without figures: {self._last_words()}"
             return None
         path.unlink()  # its folder and our own file have it all
         return told
+
+    def _last_words(self) -> str:
+        """Return what the last trial said last."""
+        with (self._folder / LOG).open("rb") as log:
+            log.seek(-min(_LAST_WORDS_BYTES, log.seek(0, os.SEEK_END)), os.SEEK_END)
+            lines = log.read().decode(errors="replace").split("\n")
+        said = [line.strip() for line in lines if line.strip()]
+        return said[-1] if said else f"see {LOG}"
 
     def _limiting(self) -> Limiting | None:
         """Return what was short, by the lowest load that did not hold; None where all held."""

@@ -149,17 +149,21 @@ class LoadRun:
                 if not await self._stage(number, stage, start_s):
                     break
                 start_s += stage.seconds
-            self._connects.stop()
-            self._orders.stop()
+            self._stop_pacing()
             self._crowd.stop_sending()
             await self._drain()
         finally:
+            self._stop_pacing()  # also where a record could not be kept: nobody joins who is to be waited for
             self._asking.stop()
             self._health.stop()
             self._heap.stop()
             self._crowd.stop_sending()
             await self._slow_connector.close()
             await self._crowd.close()
+
+    def _stop_pacing(self) -> None:
+        self._connects.stop()
+        self._orders.stop()
 
     async def _stage(self, number: int, stage: Stage, start_s: float) -> bool:
         """Take records until the stage is over, one at least; return False where the end was asked for.

@@ -115,6 +115,8 @@ def in_words(variable: str, knee: Knee) -> str:
     unit = UNITS[variable]
     if not knee.low and knee.why_stopped == TOO_BUSY:
         return "nothing can be told on a machine that is busy with something else"
+    if not knee.low and knee.high and knee.is_lower_bound:
+        return f"nothing can be told: not even at {knee.high} {unit} was the measuring side to be believed"
     if not knee.low:
         return f"not even {knee.high} {unit} hold" if knee.high else "nothing was tried to the end"
     least = "at least " if knee.is_lower_bound else ""
@@ -130,9 +132,9 @@ def tables(variable: str, trials: Sequence[Trial], knee: Knee, limiting: Limitin
         ("confidence", f"{knee.confidence}: {knee.votes}" if knee.votes else knee.confidence),
         ("why it ended", knee.why_stopped),
     ]
-    if knee.is_lower_bound and knee.high is not None:
+    if knee.low and knee.is_lower_bound and knee.high is not None:
         found.append(("a lower bound", "above it the measuring side was the bottleneck: the server may hold more"))
-    elif knee.is_lower_bound and knee.why_stopped != DONE:
+    elif knee.low and knee.is_lower_bound and knee.why_stopped != DONE:
         found.append(("a lower bound", "no load was found at which it fails"))
     if limiting is not None:
         found.append(("limited by", f"{limiting.resource} (confidence {limiting.confidence}): {limiting.why}"))

@@ -176,3 +176,15 @@ def test_what_makes_no_sense_is_refused_before_anything_is_begun(arguments: list
     process, status = run("loadgen", "run", *arguments)
     assert status == 2
     assert process.stderr[-1].startswith(f"execgate loadgen: {expected}")
+
+
+def test_a_disk_that_is_full_while_clients_still_join_ends_the_run_and_says_so(tmp_path: Path) -> None:
+    limited = ("bash", "-c", 'ulimit -f 16; exec "$@"', "-")  # KiB of each file, as if there was no more room
+    joining = ("--subscribers", "2000", "--connect-rate", "500", "--interval", "0.02")
+    with (
+        reference_server(script=updates([1])) as server,
+        running(*load(server.url, tmp_path, *joining), prefix=limited) as process,
+    ):
+        assert process.wait(30) == 1
+        assert f"{tmp_path / 'a'}: File too large" in process.words()
+        assert "Traceback" not in process.words()

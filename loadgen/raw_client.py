@@ -30,6 +30,7 @@ MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 CLOSE_TIMEOUT_S = 1.0
 MAX_UNSENT_BYTES = 1024 * 1024
 """That wait for a server which does not read; with more the connection is dropped."""
+_LATE_NS = 200_000
 _ABNORMAL = 1006
 _IP_BIND_ADDRESS_NO_PORT = 24  # ip(7); Python names it from 3.12 on
 _IP_LOCAL_PORT_RANGE = 51  # ip(7), from Linux 6.3 on; Python does not name it
@@ -173,6 +174,7 @@ class RawConnection:
         "_close_timer",
         "_closed",
         "_descriptor",
+        "_full_bytes",
         "_handshake",
         "_is_ending",
         "_is_paused",
@@ -194,6 +196,7 @@ class RawConnection:
         self._opened: asyncio.Future[None] | None = asyncio.get_running_loop().create_future()
         self._sock: socket.socket | None = None
         self._descriptor = -1
+        self._full_bytes = 0  # with so much unread the server may not send any more
         self._tls: TlsBytes | None = None
         self._parser: FrameParser | None = None
         self._unsent: bytearray | None = None  # what the socket had no room for
@@ -211,6 +214,8 @@ class RawConnection:
         """Ask for the upgrade on a socket that is connected and does not block."""
         self._sock, self._tls = sock, tls
         self._descriptor = sock.fileno()
+        # The window is closed by what its packets take of memory, up to twice as much as they bring.
+        self._full_bytes = sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // 4
         self._watch()
         if tls is not None:
             self._write(tls.take_unsent())
@@ -249,8 +254,8 @@ class RawConnection:
         except OSError as error:
             self._end_with(error)
             return
-        now_ns = time.monotonic_ns()
-        stamp_ns = received_ns(ancillary, now_ns)
+        wall_ns, now_ns = time.time_ns(), time.monotonic_ns()
+        stamp_ns = received_ns(ancillary, wall_ns, now_ns)
         if stamp_ns:
             self._unread_us.record((now_ns - stamp_ns) // 1000)
         if not data:
@@ -258,13 +263,14 @@ class RawConnection:
             return
         if len(data) == READ_BYTES:
             self._receiver.is_unread()
+        is_full = len(data) >= self._full_bytes
         tls = self._tls
         if tls is not None:
             data = self._decrypted(tls, data)
         if self._parser is None:
             data = self._shake_hands(data)
         if data:
-            self._take(data, stamp_ns or now_ns, is_exact=stamp_ns > 0)
+            self._take(data, stamp_ns or now_ns, is_exact=stamp_ns > 0, is_full=is_full)
 
     def write_ready(self) -> None:
         """There is room for what waits to be sent."""
@@ -290,8 +296,15 @@ class RawConnection:
             loop = asyncio.get_running_loop()
             self._close_timer = loop.call_later(CLOSE_TIMEOUT_S, self.abort)
 
-    def _take(self, data: bytes, at_ns: int, *, is_exact: bool) -> None:
-        """Tell of the messages in what was read; the kernel had the last of it at `at_ns`."""
+    def _take(self, data: bytes, at_ns: int, *, is_exact: bool, is_full: bool) -> None:
+        """Tell of the messages in what was read; the kernel had the last of it at `at_ns`.
+
+        Args:
+            data: what was read, decrypted.
+            at_ns: the monotonic time.
+            is_exact: it is the kernel's.
+            is_full: so much waited that the kernel may have kept the server from sending.
+        """
         parser, listener = self._parser, self._listener
         assert parser is not None  # the handshake is done
         events = parser.feed(data)
@@ -301,6 +314,9 @@ class RawConnection:
         # The stamp is the last packet's: of what came in an earlier one it is only known that it was not later.
         exact = len(events) - 1 if is_exact and not parser.is_mid_message else len(events)
         doubt_ns = max(0, at_ns - self._receiver.earliest_ns()) if exact else 0
+        if is_full and doubt_ns > _LATE_NS:
+            # And by our own fault: how long it had to wait with them nobody knows.
+            exact, doubt_ns = len(events), at_ns
         for place, event in enumerate(events):
             if type(event) is Text:
                 listener.on_text(event.text, at_ns, doubt_ns if place < exact else 0)

@@ -40,18 +40,19 @@ def ask_for_stamps(sock: socket.socket) -> None:
     sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
 
 
-def received_ns(ancillary: list[tuple[int, int, bytes]], now_ns: int) -> int:
+def received_ns(ancillary: list[tuple[int, int, bytes]], wall_ns: int, now_ns: int) -> int:
     """Return the monotonic time at which the kernel had the last packet of a read; 0 where it does not say.
 
     Args:
         ancillary: of the read.
-        now_ns: the monotonic time now.
+        wall_ns: the wall clock, read first: who is held up between the two errs on the side of a later time.
+        now_ns: the monotonic clock.
     """
     if not ancillary:
         return 0
     seconds, ns = _STAMP.unpack(ancillary[0][2])  # it is all that was asked for
     # The stamp is the wall clock's: its age is the same by either clock.
-    age_ns: int = time.time_ns() - seconds * 1_000_000_000 - ns
+    age_ns: int = wall_ns - seconds * 1_000_000_000 - ns
     return now_ns - age_ns if age_ns > 0 else now_ns
 
 

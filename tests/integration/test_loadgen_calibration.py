@@ -165,12 +165,7 @@ def test_a_client_that_is_overloaded_says_so(tmp_path: Path) -> None:
     told, status = run_busy(tmp_path, None)
     assert (told["verdict"]["verdict"], status) == ("INVALID", 98)
     reasons = " ".join(one["text"] for one in told["verdict"]["reasons"] if one["level"] == "INVALID")
-    assert (
-        "short of CPU" in reasons
-        or "before they were read" in reasons
-        or "late by more" in reasons
-        or "behind its" in reasons
-    )
+    assert "is between 0.0 and" in reasons, "the server could not send, because we did not read"
 
 
 @pytest.mark.parametrize("per_s", [20_000, 80_000, 110_000, 140_000, 200_000])

@@ -455,10 +455,13 @@ def test_what_a_server_does_not_read_is_kept_and_sent_in_order_when_it_does() ->
         wanted = [f"{number}:" + "x" * 100_000 for number in range(8)]
 
         async def say() -> None:
-            assert notes.connection is not None
-            server.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            connection = notes.connection
+            assert isinstance(connection, RawConnection)
+            assert connection._sock is not None
+            connection._sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
             for words in wanted:
-                notes.connection.send_text(words.encode())
+                connection.send_text(words.encode())
+            assert connection._unsent, "the socket has no room for all of it"
 
         runner.run(say())
         parser, found = FrameParser(server=True, max_message_bytes=1 << 20), list[str]()

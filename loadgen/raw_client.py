@@ -19,7 +19,7 @@ from execgate.measure.histogram import Histogram
 from execgate.wire import frame_builder
 from execgate.wire.close_codes import CloseCode
 from execgate.wire.frame_builder import Opcode
-from execgate.wire.frame_parser import Binary, Closing, Failure, FrameParser, Ping, Text
+from execgate.wire.frame_parser import Binary, Closing, Event, Failure, FrameParser, Ping, Text
 from loadgen.client import Closed, Listener
 from loadgen.core.handshake import KEY_BYTES, Handshake, HandshakeError
 from loadgen.core.target import Target
@@ -264,13 +264,18 @@ class RawConnection:
         if len(data) == READ_BYTES:
             self._receiver.is_unread()
         is_full = len(data) >= self._full_bytes
-        tls = self._tls
-        if tls is not None:
-            data = self._decrypted(tls, data)
+        if self._tls is not None:
+            data = self._decrypted(self._tls, data)
         if self._parser is None:
             data = self._shake_hands(data)
-        if data:
-            self._take(data, stamp_ns or now_ns, is_exact=stamp_ns > 0, is_full=is_full)
+        parser = self._parser
+        if not data or parser is None:
+            return
+        events = parser.feed(data)
+        if stamp_ns and len(events) == 1 and type(events[0]) is Text and not parser.is_mid_message:
+            self._listener.on_text(events[0].text, stamp_ns, 0)  # the usual case
+        elif events:
+            self._take(events, stamp_ns, now_ns, is_full=is_full)
 
     def write_ready(self) -> None:
         """There is room for what waits to be sent."""
@@ -296,23 +301,19 @@ class RawConnection:
             loop = asyncio.get_running_loop()
             self._close_timer = loop.call_later(CLOSE_TIMEOUT_S, self.abort)
 
-    def _take(self, data: bytes, at_ns: int, *, is_exact: bool, is_full: bool) -> None:
-        """Tell of the messages in what was read; the kernel had the last of it at `at_ns`.
+    def _take(self, events: list[Event], stamp_ns: int, now_ns: int, *, is_full: bool) -> None:
+        """Tell of what was read.
 
         Args:
-            data: what was read, decrypted.
-            at_ns: the monotonic time.
-            is_exact: it is the kernel's.
+            events: that it made.
+            stamp_ns: the monotonic time at which the kernel had the last packet of it; 0 where it does not say.
+            now_ns: it was read.
             is_full: so much waited that the kernel may have kept the server from sending.
         """
         parser, listener = self._parser, self._listener
-        assert parser is not None  # the handshake is done
-        events = parser.feed(data)
-        if is_exact and len(events) == 1 and type(events[0]) is Text and not parser.is_mid_message:
-            listener.on_text(events[0].text, at_ns, 0)  # the usual case
-            return
+        at_ns = stamp_ns or now_ns
         # The stamp is the last packet's: of what came in an earlier one it is only known that it was not later.
-        exact = len(events) - 1 if is_exact and not parser.is_mid_message else len(events)
+        exact = len(events) - 1 if stamp_ns and parser is not None and not parser.is_mid_message else len(events)
         doubt_ns = max(0, at_ns - self._receiver.earliest_ns()) if exact else 0
         if is_full and doubt_ns > _LATE_NS:
             # And by our own fault: how long it had to wait with them nobody knows.

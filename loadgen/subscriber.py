@@ -99,7 +99,8 @@ class Subscriber(Member):
         """Take an update; `data` is what it was made from, where another server spelled it in its own way."""
         crowd = self.crowd
         now_us = received_ns // 1000 + crowd.wall_offset_us
-        latency_us = int(now_us - update.born_us)
+        born_us = update.timestamp * 1000 if update.ts_us is None else update.ts_us
+        latency_us = int(now_us - born_us)
         size = _data_bytes(text) if data is None else data_bytes_of(text, data)
         # All of it is well-formed: only now does anything change.
         self._observe(update)

@@ -22,11 +22,6 @@ class Update(msgspec.Struct, gc=False, frozen=True):
     topic: str = ""
     tseq: int = 0
 
-    @property
-    def born_us(self) -> float:
-        """When the publisher stamped it, in us since 1970."""
-        return self.timestamp * 1000 if self.ts_us is None else self.ts_us
-
 
 class _Message(msgspec.Struct, gc=False):
     event: Literal["receive-execs"]

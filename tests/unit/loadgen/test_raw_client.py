@@ -20,6 +20,7 @@ from loadgen.client import Closed, Connection
 from loadgen.core.handshake import accept_of
 from loadgen.core.target import Target
 from loadgen.raw_client import RawConnection, RawConnector
+from loadgen.receiver import STAMP_SPACE, ask_for_stamps
 
 
 class Notes:
@@ -306,6 +307,25 @@ def test_a_slow_client_that_can_not_connect_says_so() -> None:
     asyncio.run(main())
 
 
+@pytest.fixture(scope="module")
+def stamps() -> Iterator[None]:
+    """The kernel begins to stamp a while after the first socket of all has asked for it, and ends with the last."""
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        socket.create_connection(listener.getsockname()) as ours,
+    ):
+        accepted = listener.accept()[0]
+        ask_for_stamps(ours)
+        for _ in range(1_000):
+            accepted.sendall(b"x")
+            if ours.recvmsg(1, STAMP_SPACE)[1]:
+                break
+            time.sleep(0.01)
+        yield
+        ours.close()
+        accepted.close()
+
+
 class Server:
     """The server's end of one connection that is open, as a plain socket that blocks."""
 
@@ -380,6 +400,7 @@ async def until(condition: Callable[[], object]) -> None:
             await asyncio.sleep(0.001)
 
 
+@pytest.mark.usefixtures("stamps")
 def test_a_message_has_the_time_at_which_the_kernel_had_it_whenever_it_is_read() -> None:
     notes = Times()
     with connected(notes) as (runner, server):
@@ -392,6 +413,7 @@ def test_a_message_has_the_time_at_which_the_kernel_had_it_whenever_it_is_read()
         assert before_ns <= earliest_ns == latest_ns <= sent_ns + 1_000_000
 
 
+@pytest.mark.usefixtures("stamps")
 def test_of_messages_that_waited_in_one_socket_the_earlier_ones_are_in_doubt() -> None:
     notes = Times()
     with connected(notes) as (runner, server):
@@ -408,6 +430,7 @@ def test_of_messages_that_waited_in_one_socket_the_earlier_ones_are_in_doubt() -
     assert notes.times["three"][0] == notes.times["three"][1] == notes.times["one"][1]
 
 
+@pytest.mark.usefixtures("stamps")
 def test_while_the_client_sleeps_nothing_can_have_come() -> None:
     """A server that writes two messages at once after a pause: the pause is no doubt."""
     notes = Times()
@@ -423,6 +446,7 @@ def test_while_the_client_sleeps_nothing_can_have_come() -> None:
     assert latest_ns - earliest_ns < 400_000_000
 
 
+@pytest.mark.usefixtures("stamps")
 def test_what_a_read_leaves_behind_may_be_as_old_as_what_it_took(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(raw_client, "READ_BYTES", 1_000)
     notes = Times()
@@ -437,6 +461,7 @@ def test_what_a_read_leaves_behind_may_be_as_old_as_what_it_took(monkeypatch: py
     assert all(notes.times[word][0] <= sent_ns for word in words[:6])
 
 
+@pytest.mark.usefixtures("stamps")
 def test_of_what_the_server_could_not_send_because_nobody_read_nothing_is_known() -> None:
     notes = Times()
     with connected(notes) as (runner, server):

@@ -25,7 +25,7 @@ _MOST_A_TURN = 256
 _LOOK_EVERY_NS = 5_000_000
 _UNCOUNTED_PART, _UNCOUNTED_NS = 8, 100_000
 """Of a thread's time: interrupts, and what a hypervisor took, are in neither of the kernel's counts. Up to 0.07 ms
-were missing of 1 to 100 ms here; a kernel that counts interrupts by themselves leaves out its work for the network."""
+were missing of 1 to 100 ms here; a kernel that counts interrupts apart leaves out its work for the network."""
 
 
 class Watched(Protocol):

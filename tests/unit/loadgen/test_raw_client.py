@@ -309,7 +309,7 @@ def test_a_slow_client_that_can_not_connect_says_so() -> None:
 
 @pytest.fixture(scope="module")
 def stamps() -> Iterator[None]:
-    """The kernel begins to stamp a while after the first socket of all has asked for it, and ends with the last."""
+    """The kernel begins to stamp a while after the first socket of all has asked for it."""
     with (
         socket.create_server(("127.0.0.1", 0)) as listener,
         socket.create_connection(listener.getsockname()) as ours,

@@ -22,6 +22,7 @@ from execgate.service.lifecycle import Stop, child_environment
 from execgate.service.options import arguments_of
 from execgate.service.output import as_json, check_output, keep_output
 from execgate.wire.errors import UsageError
+from loadgen import room
 from loadgen.capacity_config import CapacityConfig
 from loadgen.config import RunConfig
 from loadgen.core import capacity
@@ -220,6 +221,7 @@ async def find_capacity(config: CapacityConfig, arguments: Sequence[str], stop: 
         UsageError: something that was given can't be written.
     """
     check_output("--json", config.json)
+    room.check_servers(config.server_pid)
     name = config.name or default_name()
     folder = Path(config.run_dir) / name
     if folder.exists():

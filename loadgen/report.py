@@ -26,7 +26,7 @@ from loadgen.core.figures import Figures
 from loadgen.core.report import Report, make_report
 from loadgen.core.series import MOST_POINTS, curves, points
 from loadgen.core.tables import Table, as_html, as_markdown, as_text
-from loadgen.core.verdict import INVALID
+from loadgen.core.verdict import INVALID, IS_BROKEN, IS_INCOMPLETE, SUSPECT
 from loadgen.run_folder import MANIFEST, REPORT, StoredRun
 
 PROGRAM = "execgate loadgen"
@@ -144,7 +144,9 @@ def page(run: StoredRun, report: Report) -> str:
     together = ceil(sum(1 for _ in run.records()) / MOST_POINTS)
     data = {"points": list(_points(run, together)), "curves": curves(report.figures)}
     told = f"{report.figures.measured.seconds:.1f} s measured"
-    return _fill("Run", report.manifest, report.verdict.level, report.verdict.level, told, report.tables(), data)
+    verdict = report.verdict
+    mark = {IS_INCOMPLETE: SUSPECT, IS_BROKEN: INVALID}.get(verdict.outcome, verdict.level)
+    return _fill("Run", report.manifest, mark, verdict.words, told, report.tables(), data)
 
 
 def capacity_page(told: Mapping[str, Any], tables: Sequence[Table]) -> str:

@@ -12,6 +12,8 @@ from ipaddress import ip_address
 from math import ceil
 from pathlib import Path
 
+import psutil
+
 from execgate.wire.errors import UsageError
 from loadgen.config import RunConfig
 from loadgen.core.plan import Plan
@@ -90,6 +92,17 @@ def _check_files(option: str, processes: int, clients: int, most: int) -> None:
             f"{option.format(processes)}: {each} clients and {SPARE_FILES} files more do not fit into the "
             f"{most} files that a process may open; {way_out} that limit (ulimit -Hn)"
         )
+
+
+def check_servers(pids: Sequence[int]) -> None:
+    """Refuse to watch a process that there is not.
+
+    Raises:
+        UsageError: names it.
+    """
+    for pid in pids:
+        if not psutil.pid_exists(pid):
+            raise UsageError(f"--server-pid {pid}: there is no such process; expected one of the server's, here")
 
 
 def _spare_cores(config: RunConfig, targets: Sequence[Target]) -> int:

@@ -20,7 +20,7 @@ from execgate.service.children import ChildError, StoppedError
 from execgate.service.exits import EXIT_BROKEN, EXIT_FAILED, EXIT_INCOMPLETE, EXIT_INVALID, EXIT_OK
 from execgate.service.heap import Heap
 from execgate.service.lifecycle import Stop
-from execgate.service.output import as_json, check_output
+from execgate.service.output import as_json, check_output, keep_output
 from loadgen import room
 from loadgen.asking import Asking
 from loadgen.classic import resolved
@@ -267,6 +267,7 @@ async def run_load(config: RunConfig, arguments: Sequence[str], stop: Stop) -> i
     targets = targets_of(config.local) if config.local is not None else [resolved(one) for one in config.url]
     room.check_sources(config.source, targets)
     room.check_ports(plan, targets, config.source)
+    room.check_servers(config.server_pid)
     config = replace(config, processes=room.how_many_processes(config, plan, targets))
     if config.local is not None:
         room.check_local(plan, config.local)
@@ -283,7 +284,6 @@ async def run_load(config: RunConfig, arguments: Sequence[str], stop: Stop) -> i
             end, is_lost = await _run_with_servers(config, plan, stop, keeper, folder)
             report = make_report(manifest, keeper.figures, end)
             folder.write_end(end, report.verdict.as_dict())
-        _write_files(config, report)
     except ChildError as error:
         print(f"execgate loadgen: {error}", file=sys.stderr)
         return EXIT_FAILED
@@ -296,6 +296,7 @@ async def run_load(config: RunConfig, arguments: Sequence[str], stop: Stop) -> i
     print(f"{as_text(report.tables(), terminal_width())}\n\nkept in {folder.path}", flush=True)
     if is_lost:
         print(f"execgate loadgen: --records {config.records}: not all was written", file=sys.stderr)
+    if not _keep_files(config, report) or is_lost:
         return EXIT_FAILED
     return EXIT_OF[report.verdict.outcome]
 
@@ -342,10 +343,9 @@ async def _run(
     return end, several.is_lost
 
 
-def _write_files(config: RunConfig, report: Report) -> None:
-    if config.json is not None:
-        Path(config.json).write_text(as_json(report.as_dict()), encoding="utf-8")
-    if config.junit is not None:
-        seconds = report.figures.measured.seconds
-        text = junit_xml(report.manifest["name"], seconds, report.verdict)
-        Path(config.junit).write_text(text, encoding="utf-8")
+def _keep_files(config: RunConfig, report: Report) -> bool:
+    """Write what was asked for in files; return whether all of it is written."""
+    program, verdict = "execgate loadgen", report.verdict
+    is_kept = keep_output(program, "--json", config.json, as_json(report.as_dict()))
+    text = junit_xml(report.manifest["name"], report.figures.measured.seconds, verdict)
+    return keep_output(program, "--junit", config.junit, text) and is_kept

@@ -65,7 +65,7 @@ def tables_of(figures: Mapping[str, Any], verdict: Mapping[str, Any], end: Mappi
 
 
 def _verdict(verdict: Mapping[str, Any]) -> Table:
-    rows = [("verdict", verdict["verdict"])]
+    rows = [("verdict", verdict["words"])]
     rows += [(reason["level"], reason["text"]) for reason in verdict["reasons"]]
     rows += [("incomplete", text) for text in verdict["incomplete"]]
     rows += [("not measured", text) for text in verdict["not_measured"]]

@@ -130,10 +130,18 @@ class Verdict:
             return IS_INCOMPLETE
         return IS_HELD
 
+    @property
+    def words(self) -> str:
+        """Return the level, and what keeps figures that may be believed from being a success."""
+        return self.level + {IS_INCOMPLETE: ", but incomplete", IS_BROKEN: ", a requirement is broken"}.get(
+            self.outcome, ""
+        )
+
     def as_dict(self) -> dict[str, Any]:
         """Return it for `verdict.json`."""
         return {
             "verdict": self.level,
+            "words": self.words,
             "reasons": [{"level": reason.level, "text": reason.text} for reason in self.reasons],
             "incomplete": list(self.incomplete),
             "not_measured": list(self.not_measured),

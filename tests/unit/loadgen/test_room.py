@@ -2,6 +2,7 @@
 
 import os
 import resource
+import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -120,6 +121,14 @@ def test_a_source_is_an_address_of_this_machine_and_of_the_servers_family() -> N
         room.check_sources(["127.0.0.1", "192.0.2.7"], [HERE])
     with pytest.raises(UsageError, match=r"--source ::1: the server's address, 127.0.0.1, is not IPv6"):
         room.check_sources(["::1"], [HERE])
+
+
+def test_a_server_that_is_no_process_is_refused() -> None:
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    room.check_servers([os.getpid()])
+    with pytest.raises(UsageError, match=f"--server-pid {ended.pid}: there is no such process"):
+        room.check_servers([os.getpid(), ended.pid])
 
 
 def test_clients_that_take_turns_use_every_pair_of_source_and_server() -> None:

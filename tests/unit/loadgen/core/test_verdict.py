@@ -134,7 +134,10 @@ def test_a_run_that_was_cut_short_or_reached_nobody_is_incomplete() -> None:
     ],
 )
 def test_what_a_run_comes_to(fields: dict[str, Any], requirements: list[str], outcome: str) -> None:
-    assert run_of(PLAN, *requirements, **fields).outcome == outcome
+    verdict = run_of(PLAN, *requirements, **fields)
+    assert verdict.outcome == outcome
+    words = {"incomplete": ", but incomplete", "broken": ", a requirement is broken"}
+    assert verdict.words == verdict.level + words.get(outcome, "")
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import os
 import resource
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -116,11 +117,23 @@ class ProcessTrees:
         found: list[psutil.Process] = []
         for pid in self._pids:
             try:
-                process = psutil.Process(pid)
-                found += [process, *process.children(recursive=True)]
+                found += [psutil.Process(one) for one in _family(pid)]
             except psutil.Error:
                 continue
         return found
+
+
+def _family(pid: int) -> list[int]:
+    """Return a process and everything that it started, by the kernel's lists (proc_pid_children(5)).
+
+    psutil looks at every process of the machine for that: 3 ms where there are 70.
+    """
+    family = [pid]
+    for member in family:  # it grows meanwhile
+        for children in Path(f"/proc/{member}/task").glob("*/children"):
+            with suppress(OSError):  # the thread has ended since
+                family += map(int, children.read_text().split())
+    return family
 
 
 class LoopLag:

@@ -85,10 +85,15 @@ def judge_trial(told: Mapping[str, Any], due_per_s: float | None, cores: int) ->
     # The share is of the busiest process: so many times as much is the most that all took.
     all_share = figures["client"]["cpu_share"] * (told["run"]["config"].get("processes") or 1)
     disturbed = disturbance(figures["client"] | {"cpu_share": all_share}, figures["server"], cores)
-    if verdict["verdict"] == INVALID and disturbed:
-        return DISTURBED, disturbed
-    if verdict["verdict"] == INVALID:
-        return UNBELIEVABLE, next(one["text"] for one in verdict["reasons"] if one["level"] == INVALID)
+    invalid = [one["text"] for one in verdict["reasons"] if one["level"] == INVALID and not one["is_doubt"]]
+    # What is doubtful is judged by both of its bounds: a p99 of 2 to 7 ms is below 50 for sure.
+    doubtful = [
+        one["text"]
+        for one in verdict["reasons"]
+        if one["is_doubt"] and any(judged["held"] is None for judged in verdict["requirements"])
+    ]
+    if invalid or doubtful:
+        return (DISTURBED, disturbed) if disturbed else (UNBELIEVABLE, [*invalid, *doubtful][0])
     broken = [one for one in verdict["requirements"] if one["held"] is False]
     if broken and disturbed and all(parse_requirement(one["requirement"]).latency for one in broken):
         return DISTURBED, disturbed

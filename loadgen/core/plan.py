@@ -24,6 +24,8 @@ BEHAVIOURS = (FAST, SLOW, STUCK, RECONNECTING)
 ALL, VOLATILE, CONFLATE = "all", "volatile", "conflate"
 MODES = (ALL, VOLATILE, CONFLATE)
 MAX_CLIENTS = 1_000_000
+RAMP_REST_S = 1.0
+"""At the end of a ramp of no said length: who came last stands, and what was sent to them all at once is over."""
 _NS = 1_000_000_000
 _CLOSE_ENOUGH = 1 + 1e-9
 
@@ -298,7 +300,7 @@ def steady_plan(size: Size) -> Plan:
     """Return the plan of a run without a scenario: all are connected, and it is measured."""
     subscribers, rate = size.subscribers, size.connect_rate
     groups = (Group("subscribers", subscribers),) if subscribers else ()
-    ramp_s = (subscribers + size.order_clients) / rate
+    ramp_s = (subscribers + size.order_clients) / rate + RAMP_REST_S
     stages = (
         Stage(RAMP, RAMP, ramp_s, subscribers, rate),
         Stage(WARM_UP, WARM_UP, size.warm_up_s, subscribers, rate, size.orders_per_s),

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from loadgen.core.figures import (
+    BOUNDED,
     CHECKED_SCALARS,
     HOPS,
     LATENCIES,
@@ -106,7 +107,13 @@ class Requirement:
         if value_us is None:
             needed = samples_needed(self.percent)
             return Judged(self.text, None, f"{histogram.count} samples, and it takes {needed} to tell")
-        return self._judged(value_us, f"{value_us / 1000:.3f} ms of {histogram.count} samples")
+        judged = self._judged(value_us, f"{value_us / 1000:.3f} ms of {histogram.count} samples")
+        if self.latency not in BOUNDED:
+            return judged
+        least_us = figures.lower_histogram(self.latency).percentile(self.percent) or 0
+        if self._judged(least_us, "").held is judged.held:
+            return judged
+        return Judged(self.text, None, f"between {least_us / 1000:.3f} and {judged.found}: too doubtful to tell")
 
     def _judged(self, value: float, found: str) -> Judged:
         return Judged(self.text, _OPERATORS[self.comparison](value, self.limit), found)

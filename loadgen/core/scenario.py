@@ -10,7 +10,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from loadgen.core.figures import MEASURE, RAMP, WARM_UP
-from loadgen.core.plan import BEHAVIOURS, MAX_CLIENTS, MODES, RECONNECTING, SLOW, Group, Plan, Size, Stage
+from loadgen.core.plan import (
+    BEHAVIOURS,
+    MAX_CLIENTS,
+    MODES,
+    RAMP_REST_S,
+    RECONNECTING,
+    SLOW,
+    Group,
+    Plan,
+    Size,
+    Stage,
+)
 
 MAX_SECONDS = 30 * 86_400.0
 MAX_RATE = 1_000_000.0
@@ -21,8 +32,6 @@ MAX_TOPICS = 1_000
 """Of a subscription, as docs/protocol.md has it."""
 RAMP_UP, HOLD, SPIKE, SOAK, STORM = "ramp", "hold", "spike", "soak", "storm"
 KINDS = (RAMP_UP, HOLD, SPIKE, SOAK, STORM)
-RAMP_REST_S = 1.0
-"""At the end of a ramp of no said length: who came last stands, and what was sent to them all at once is over."""
 
 Suggest = Callable[[str, Iterable[str]], str]
 Check = Callable[[Any], Any]

@@ -5,7 +5,7 @@ are ours, not laws: each is where, in docs/loadgen.md's trials, figures began to
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from math import ceil
 from typing import Any
 
@@ -97,10 +97,17 @@ def asked_of(plan: Plan) -> Asked:
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """Why a run is not VALID."""
+    """Why a run is not VALID.
+
+    Attributes:
+        level: what it makes of the run.
+        text: for people.
+        is_doubt: it is that a latency is known within bounds only, by which requirements are judged all the same.
+    """
 
     level: str
     text: str
+    is_doubt: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +149,7 @@ class Verdict:
         return {
             "verdict": self.level,
             "words": self.words,
-            "reasons": [{"level": reason.level, "text": reason.text} for reason in self.reasons],
+            "reasons": [asdict(reason) for reason in self.reasons],
             "incomplete": list(self.incomplete),
             "not_measured": list(self.not_measured),
             "requirements": [
@@ -290,7 +297,7 @@ def _doubts(told: Mapping[str, Any]) -> list[Reason]:
                     f"{quoted_us / 1000:.1f} ms: the client was late to read, and of several messages in a socket "
                     "nobody knows when each came"
                 )
-                found.append((LEVELS.index(level), share, Reason(level, text)))
+                found.append((LEVELS.index(level), share, Reason(level, text, is_doubt=True)))
         if found:
             reasons.append(max(found, key=lambda one: one[:2])[2])
     return reasons

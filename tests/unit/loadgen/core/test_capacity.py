@@ -71,6 +71,21 @@ def test_a_rate_that_was_not_delivered_is_none(due_per_s: float, outcome: str) -
     assert judge_trial(told(), due_per_s, 2)[0] == outcome
 
 
+@pytest.mark.parametrize(
+    ("us", "least_us", "outcome"), [(9_000, 2_000, HELD), (60_000, 40_000, UNBELIEVABLE), (90_000, 60_000, FAILED)]
+)
+def test_a_doubtful_latency_is_an_answer_where_both_bounds_give_the_same(
+    us: int, least_us: int, outcome: str
+) -> None:
+    doubted: dict[str, Any] = {
+        "delivery_doubted_us": histogram([us] * 2000),
+        "delivery_least_us": histogram([least_us] * 2000),
+    }
+    run = told(us=us, **doubted)
+    assert run["verdict"]["verdict"] == "INVALID"
+    assert judge_trial(run, None, 2)[0] == outcome
+
+
 BUSY: dict[str, Any] = {
     "machine_busy_share": 0.9,
     "server_cpu_s": 0.1,

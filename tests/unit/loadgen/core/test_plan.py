@@ -123,7 +123,7 @@ def test_any_number_of_subscribers_has_the_mixture(counts: list[int], subscriber
 
 def test_a_plan_without_a_scenario_is_that_of_the_flags() -> None:
     plan = steady_plan(Size(3, order_clients=2, connect_rate=10.0, warm_up_s=2.0, measure_s=4.0, orders_per_s=5.0))
-    assert [(stage.phase, stage.seconds) for stage in plan.stages] == [(RAMP, 0.5), (WARM_UP, 2.0), (MEASURE, 4.0)]
+    assert [(stage.phase, stage.seconds) for stage in plan.stages] == [(RAMP, 1.5), (WARM_UP, 2.0), (MEASURE, 4.0)]
     assert [(change.offset_ns * 10 // SECOND, change.act, change.place) for change in plan.changes()] == [
         (1, Act.JOIN, 0),
         (2, Act.JOIN, 1),
@@ -132,7 +132,7 @@ def test_a_plan_without_a_scenario_is_that_of_the_flags() -> None:
         (5, Act.JOIN_TO_ORDER, 1),
     ]
     orders = list(plan.orders())
-    assert orders[:2] == [int(0.7 * SECOND), int(0.9 * SECOND)]
+    assert orders[:2] == [int(1.7 * SECOND), int(1.9 * SECOND)]
     assert len(orders) == 30
     asked = asked_of(plan)
     assert (asked.subscribers, asked.clients, asked.measure_s, asked.orders_per_s) == (3, 5, 4.0, 5.0)

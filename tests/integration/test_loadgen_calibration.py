@@ -165,7 +165,8 @@ def test_a_client_that_is_overloaded_says_so(tmp_path: Path) -> None:
     told, status = run_busy(tmp_path, None)
     assert (told["verdict"]["verdict"], status) == ("INVALID", 98)
     reasons = " ".join(one["text"] for one in told["verdict"]["reasons"] if one["level"] == "INVALID")
-    assert "is between 0.0 and" in reasons, "the server could not send, because we did not read"
+    # The server could not send, because we did not read; or that we had no CPU left for it.
+    assert "is between 0.0 and" in reasons or "short of CPU" in reasons
 
 
 @pytest.mark.parametrize("per_s", [20_000, 80_000, 110_000, 140_000, 200_000])

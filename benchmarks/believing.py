@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.busy_server import busy_server
-from benchmarks.processes import CLIENT_CORE, SERVER_CORE, process
+from benchmarks.processes import CLIENT_CORE, SERVER_CORE, load_run, process
 from execgate.measure.histogram import Histogram
 
 AGE_US = 2_000
@@ -75,9 +75,7 @@ def measure(per_s: int, share: float, seconds: float) -> dict[str, Any]:
             "run-dir": folder,
             "json": told,
         }
-        words = [str(word) for name, value in load.items() for word in (f"--{name}", value)]
-        command = [sys.executable, "-m", "execgate", "loadgen", "run", *words, "--quiet"]
-        with process(command, CLIENT_CORE, stdout=subprocess.DEVNULL) as client:
+        with process(load_run(load), CLIENT_CORE, stdout=subprocess.DEVNULL) as client:
             client.wait()
         found: dict[str, Any] = json.loads(told.read_text())
     return found | {"truth_us": {name: ages_us.percentile(at) for name, at in (("p50", 50.0), ("p99", 99.0))}}

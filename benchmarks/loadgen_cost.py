@@ -1,14 +1,13 @@
 """What the load generator itself costs: CPU a message, memory a client, and whether that stays as it is."""
 
 import subprocess
-import sys
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
 from benchmarks.case import Case, Column
 from benchmarks.columns import SHARE
-from benchmarks.processes import CLIENT_CORE, process, tell
+from benchmarks.processes import CLIENT_CORE, load_run, process, tell
 from benchmarks.running import Figures, Work, feed_behind_us, serving
 from benchmarks.servers import Server
 from benchmarks.validity import feed_late
@@ -47,9 +46,7 @@ def _run(server: Server, work: Work) -> Figures:
             "run-dir": folder,
             "name": "run",
         }
-        words = [str(word) for name, value in load.items() for word in (f"--{name}", value)]
-        command = [sys.executable, "-m", "execgate", "loadgen", "run", *words, "--quiet"]
-        client = stack.enter_context(process(command, CLIENT_CORE, stdout=subprocess.DEVNULL))
+        client = stack.enter_context(process(load_run(load), CLIENT_CORE, stdout=subprocess.DEVNULL))
         tell(feeder, "go")
         client.wait()
         behind_us = feed_behind_us(folder)

@@ -10,6 +10,7 @@ import os
 import socket
 import ssl
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -47,6 +48,12 @@ def process(
     finally:
         started.kill()
         started.wait()
+
+
+def load_run(options: Mapping[str, Any]) -> list[str]:
+    """Return the command of a quiet `loadgen run` with these options, by their names without the dashes."""
+    words = [str(word) for name, value in options.items() for word in (f"--{name}", value)]
+    return [sys.executable, "-m", "execgate", "loadgen", "run", *words, "--quiet"]
 
 
 def tell(started: Process, word: str) -> None:

@@ -27,14 +27,10 @@ _STATIONS = ("ts", "fed", "began", "written")
 def data_bytes_of(text: str, data: Any, prefix: str = _PREFIX) -> int:
     """Return the length in bytes of the JSON of a message's `data`, as it was received after `prefix`."""
     if text.startswith(prefix):
-        return _data_bytes(text, prefix)
+        size = len(text) if text.isascii() else len(text.encode(errors="surrogatepass"))
+        return size - len(prefix) - 1
     # Another server's spelling: rare enough to be serialised again.
     return len(ujson.dumps(data, ensure_ascii=False, escape_forward_slashes=False).encode())
-
-
-def _data_bytes(text: str, prefix: str = _PREFIX) -> int:
-    size = len(text) if text.isascii() else len(text.encode(errors="surrogatepass"))
-    return size - len(prefix) - 1
 
 
 class Subscriber(Member):
@@ -101,7 +97,7 @@ class Subscriber(Member):
         now_us = received_ns // 1000 + crowd.wall_offset_us
         born_us = update.timestamp * 1000 if update.ts_us is None else update.ts_us
         latency_us = int(now_us - born_us)
-        size = _data_bytes(text) if data is None else data_bytes_of(text, data)
+        size = data_bytes_of(text, data)
         # All of it is well-formed: only now does anything change.
         self._observe(update)
         if self._recording is not None:

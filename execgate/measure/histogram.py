@@ -5,7 +5,7 @@ more than 0.1 % off. Recording costs about 0.2 us where hdrhistogram's Python pa
 """
 
 from array import array
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from itertools import accumulate
 from math import ceil
 
@@ -86,7 +86,7 @@ class Histogram:
             self._counts[bucket] += count
             self.count += count
 
-    def sparse(self) -> Mapping[int, int]:
+    def sparse(self) -> dict[int, int]:
         """Return the buckets that are not empty: what an interval log keeps."""
         counts, found = self._counts, dict[int, int]()
         # An event loop waits for this: a stretch of buckets that are all empty is passed over in one comparison,
@@ -97,6 +97,14 @@ class Histogram:
                 for bucket in range(first, min(first + _STRETCH, _BUCKETS)):
                     if counts[bucket]:
                         found[bucket] = counts[bucket]
+        return found
+
+    def take(self) -> dict[int, int]:
+        """Return what `sparse` does, and forget everything."""
+        if not self.count:
+            return {}
+        found = self.sparse()
+        self.clear()
         return found
 
     def clear(self) -> None:

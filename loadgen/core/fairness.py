@@ -62,9 +62,7 @@ class Fairness:
             if now_ns - update[0] < OVER_NS:
                 break
             self._finish(seq)
-        spread = dict(self._spread.sparse())
-        self._spread.clear()
-        return spread
+        return self._spread.take()
 
     def _finish(self, seq: int) -> None:
         first_ns, last_ns, heard = self._updates.pop(seq)

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 from execgate.measure.clocks import Reading
 from execgate.measure.histogram import Histogram
-from loadgen.core.timed import Timed, fields_of, taken
+from loadgen.core.timed import Timed, fields_of
 
 Record: TypeAlias = dict[str, Any]
 """JSON-able. `COUNTERS` are of this interval alone; `HISTOGRAMS` map buckets of `execgate.measure.histogram`
@@ -243,7 +243,7 @@ class Recorder:
         for name in TIMED:
             record |= getattr(self, name).take(name)
         for name in _PLAIN:
-            record[f"{name}_us"] = taken(getattr(self, name))
+            record[f"{name}_us"] = getattr(self, name).take()
         self._before = now
         self.errors.clear()
         self.connected_low = self.connected

@@ -84,12 +84,10 @@ class Tally:
             "connected": self.connected,
             **{name: now[name] - self._before[name] for name in COUNTED},
             "closed": dict(self.closed),
-            "delivery_us": dict(self.delivery.sparse()) if self.delivery.count else {},
+            "delivery_us": self.delivery.take(),
         }
         self._before = now
         self.closed.clear()
-        if self.delivery.count:
-            self.delivery.clear()
         return part
 
 

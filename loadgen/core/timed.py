@@ -35,9 +35,10 @@ class Timed:
 
     def take(self, name: str) -> dict[str, dict[int, int]]:
         """Return a record's three fields for it (`fields_of`), and forget everything."""
-        return dict(
-            zip(fields_of(name), (taken(self.upper), taken(self._doubted), taken(self._least)), strict=True)
-        )
+        parts = (self.upper, self._doubted, self._least)
+        return {
+            field: {} if part is None else part.take() for field, part in zip(fields_of(name), parts, strict=True)
+        }
 
 
 def fields_of(name: str) -> tuple[str, str, str]:
@@ -54,13 +55,4 @@ def lower(upper: Histogram, doubted: Histogram, least: Histogram) -> Histogram:
     counts.update(least.sparse())
     found = Histogram()
     found.add((bucket, count) for bucket, count in counts.items() if count)
-    return found
-
-
-def taken(histogram: Histogram | None) -> dict[int, int]:
-    """Return the buckets of a histogram that are not empty, and clear it."""
-    if histogram is None or not histogram.count:
-        return {}
-    found = dict(histogram.sparse())
-    histogram.clear()
     return found

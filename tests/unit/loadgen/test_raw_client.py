@@ -21,6 +21,7 @@ from loadgen.core.handshake import accept_of
 from loadgen.core.target import Target
 from loadgen.raw_client import RawConnection, RawConnector
 from loadgen.receiver import STAMP_SPACE, ask_for_stamps
+from tests.harness import until
 
 
 class Notes:
@@ -392,12 +393,6 @@ def be_busy(seconds: float) -> None:
 
 def uvloop_runner() -> asyncio.Runner:
     return asyncio.Runner(loop_factory=uvloop.new_event_loop)
-
-
-async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0.001)
 
 
 @pytest.mark.usefixtures("stamps")

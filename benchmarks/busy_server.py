@@ -22,6 +22,19 @@ _AT_ONCE = 200
 _PAUSE_S = 0.002
 
 
+def shake_hands(accepted: socket.socket) -> None:
+    """Answer a client's upgrade, on a socket that blocks."""
+    head = b""
+    while b"\r\n\r\n" not in head:
+        head += accepted.recv(4096)
+    key = next(line[19:] for line in head.split(b"\r\n") if line.lower().startswith(b"sec-websocket-key: "))
+    accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    accepted.sendall(
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Accept: " + accept_of(key.strip()) + b"\r\n\r\n"
+    )
+
+
 @contextmanager
 def busy_server(
     clients: int, per_s: int | None = None, ages_us: Histogram | None = None, age_us: int = AGE_US
@@ -42,23 +55,13 @@ def busy_server(
     beginning = {"epoch": _EPOCH, "seq": 0, "recovered": False, "gap": None}
     first = frame_builder.build(Opcode.TEXT, encode_event(SUBSCRIBED, beginning))
 
-    def shake_hands(accepted: socket.socket) -> None:
-        head = b""
-        while b"\r\n\r\n" not in head:
-            head += accepted.recv(4096)
-        key = next(line[19:] for line in head.split(b"\r\n") if line.lower().startswith(b"sec-websocket-key: "))
-        accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        accepted.sendall(
-            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            b"Sec-WebSocket-Accept: " + accept_of(key.strip()) + b"\r\n\r\n" + first
-        )
-
     def serve() -> None:
         accepted = []
         try:
             for _ in range(clients):
                 accepted.append(listener.accept()[0])
                 shake_hands(accepted[-1])
+                accepted[-1].sendall(first)
             start, sent = time.monotonic(), 0
             while not stopped.is_set():
                 due = _AT_ONCE if per_s is None else int((time.monotonic() - start) * per_s / clients) - sent

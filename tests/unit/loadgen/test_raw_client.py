@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 import pytest
 import uvloop
 
+from benchmarks.busy_server import shake_hands
 from execgate.wire import frame_builder
 from execgate.wire.frame_builder import Opcode
 from execgate.wire.frame_parser import Closing, Event, FrameParser, Pong, Text
@@ -327,23 +328,6 @@ def stamps() -> Iterator[None]:
         accepted.close()
 
 
-class Server:
-    """The server's end of one connection that is open, as a plain socket that blocks."""
-
-    def __init__(self, accepted: socket.socket) -> None:
-        self.socket = accepted
-
-    def shake_hands(self) -> None:
-        head = b""
-        while b"\r\n\r\n" not in head:
-            head += self.socket.recv(65536)
-        key = next(line for line in head.split(b"\r\n") if line.startswith(b"Sec-WebSocket-Key: "))[19:]
-        self.socket.sendall(
-            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            b"Sec-WebSocket-Accept: " + accept_of(key) + b"\r\n\r\n"
-        )
-
-
 class Times(Notes):
     """When each message came, at the earliest and at the latest."""
 
@@ -357,15 +341,15 @@ class Times(Notes):
 
 
 @contextmanager
-def connected(notes: Notes, **of_connector: Any) -> Iterator[tuple[asyncio.Runner, Server]]:
-    """A client in an event loop that only runs when the test lets it, and its server."""
+def connected(notes: Notes, **of_connector: Any) -> Iterator[tuple[asyncio.Runner, socket.socket]]:
+    """A client in an event loop that only runs when the test lets it, and the server's end, which blocks."""
     with uvloop_runner() as runner, socket.create_server(("127.0.0.1", 0)) as listener:
         connector = RawConnector(10.0, **of_connector)
 
         async def begin() -> None:
             connector.connect(Target("127.0.0.1", listener.getsockname()[1], "/ws"), notes, None)
-            server = Server((await asyncio.to_thread(listener.accept))[0])
-            await asyncio.to_thread(server.shake_hands)
+            server = (await asyncio.to_thread(listener.accept))[0]
+            await asyncio.to_thread(shake_hands, server)
             servers.append(server)
             await until(lambda: notes.connection is not None)
 
@@ -375,13 +359,13 @@ def connected(notes: Notes, **of_connector: Any) -> Iterator[tuple[asyncio.Runne
             await connector.close()
             await notes.ended.wait()
 
-        servers: list[Server] = []
+        servers: list[socket.socket] = []
         runner.run(begin())
         try:
             yield runner, servers[0]
             runner.run(end())
         finally:
-            servers[0].socket.close()
+            servers[0].close()
 
 
 def be_busy(seconds: float) -> None:
@@ -400,7 +384,7 @@ def test_a_message_has_the_time_at_which_the_kernel_had_it_whenever_it_is_read()
     notes = Times()
     with connected(notes) as (runner, server):
         before_ns = time.monotonic_ns()
-        server.socket.sendall(text("one"))
+        server.sendall(text("one"))
         sent_ns = time.monotonic_ns()
         time.sleep(0.3)  # nobody reads
         runner.run(until(lambda: notes.times))
@@ -415,7 +399,7 @@ def test_of_messages_that_waited_in_one_socket_the_earlier_ones_are_in_doubt() -
         sent: list[tuple[int, int]] = []
         for one in ("one", "two", "three"):
             before_ns = time.monotonic_ns()
-            server.socket.sendall(text(one))
+            server.sendall(text(one))
             sent.append((before_ns, time.monotonic_ns()))
             be_busy(0.1)
         runner.run(until(lambda: len(notes.times) == 3))
@@ -433,7 +417,7 @@ def test_while_the_client_sleeps_nothing_can_have_come() -> None:
 
         async def both() -> None:
             await asyncio.sleep(0.5)
-            server.socket.sendall(text("one") + text("two"))
+            server.sendall(text("one") + text("two"))
             await until(lambda: len(notes.times) == 2)
 
         runner.run(both())
@@ -447,10 +431,10 @@ def test_what_a_read_leaves_behind_may_be_as_old_as_what_it_took(monkeypatch: py
     notes = Times()
     with connected(notes) as (runner, server):
         words = [str(number) * 400 for number in range(9)]
-        server.socket.sendall(b"".join(map(text, words[:6])))
+        server.sendall(b"".join(map(text, words[:6])))
         sent_ns = time.monotonic_ns()
         be_busy(0.1)
-        server.socket.sendall(b"".join(map(text, words[6:])))
+        server.sendall(b"".join(map(text, words[6:])))
         be_busy(0.1)
         runner.run(until(lambda: len(notes.times) == 9))
     assert all(notes.times[word][0] <= sent_ns for word in words[:6])
@@ -461,7 +445,7 @@ def test_of_what_the_server_could_not_send_because_nobody_read_nothing_is_known(
     notes = Times()
     with connected(notes) as (runner, server):
         many = [f"{number:04d}" + "x" * 1_000 for number in range(3_000)]
-        sending = threading.Thread(target=lambda: server.socket.sendall(b"".join(map(text, many))))
+        sending = threading.Thread(target=lambda: server.sendall(b"".join(map(text, many))))
         sending.start()
         be_busy(0.1)  # and the socket is full
         runner.run(until(lambda: len(notes.times) == len(many)))
@@ -488,9 +472,7 @@ def test_what_a_server_does_not_read_is_kept_and_sent_in_order_when_it_does() ->
 
         def read_all() -> None:
             while len(found) < len(wanted):
-                found.extend(
-                    event.text for event in parser.feed(server.socket.recv(65536)) if isinstance(event, Text)
-                )
+                found.extend(event.text for event in parser.feed(server.recv(65536)) if isinstance(event, Text))
 
         async def read() -> None:
             await asyncio.to_thread(read_all)
